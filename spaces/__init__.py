@@ -1,0 +1,1 @@
+"""What can be designed: parameters in, designs out."""

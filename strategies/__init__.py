@@ -1,0 +1,1 @@
+"""How to search: strategies, the tuner, its tracking and its report."""
