@@ -1,0 +1,47 @@
+"""cosearch: co-design of sparse LLM accelerators, from the command line.
+
+A space turns numbers into designs; an evaluator turns designs into costs; a strategy picks the
+next numbers; the tuner writes everything down.
+
+    python run.py +experiment=llama_decode
+    python run.py task=list
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import hydra
+from omegaconf import DictConfig
+
+from strategies.user_errors import UserError, nearest, one_line_errors
+
+TASKS = {
+    "study": "strategies.study",
+    "dry_run": "strategies.dry_run",
+    "list": "strategies.catalogue",
+    "evaluate": "evaluators.priced_design",
+}
+"""Task name -> module whose `run(config)` does it; imported only when asked for."""
+
+
+@hydra.main(config_path="conf", config_name="config", version_base="1.3")
+def run(config: DictConfig) -> float | None:
+    """Compose the configuration and hand it to the task it names."""
+    with one_line_errors(sys.argv[1:]):
+        task = str(config.task)
+        if task not in TASKS:
+            raise UserError(f"task={task}: no such task; {nearest(task, TASKS)}")
+        result: float | None = import_module(TASKS[task]).run(config)
+        return result
+
+
+def main() -> None:
+    """Entry point: a user's mistake ends in one line and a non-zero exit status."""
+    with one_line_errors(sys.argv[1:]):
+        run()
+
+
+if __name__ == "__main__":
+    main()
