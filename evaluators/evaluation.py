@@ -29,7 +29,7 @@ class Evaluation:
         metrics: Metric name, its unit in the name (`energy_pj`, `latency_cycles`) -> shape (n,).
         violations: Constraint name -> shape (n,); feasible when <= 0, and the size of the
             violation relative to the limit when > 0 (0.25 = a quarter over the limit).
-        failures: Design index -> reason, for designs whose evaluation failed; their metrics are nan.
+        failures: Design index -> reason of a failed evaluation; its metrics are nan.
     """
 
     metrics: Mapping[str, FloatArray]
@@ -84,35 +84,72 @@ class BoundedEvaluator(Evaluator, Protocol):
         ...
 
 
-TileBits = Callable[[int, int, NDArray[np.int64]], FloatArray]
-"""(tensor index, level index, tile extents of shape (n, dims)) -> bits moved or held, shape (n,)."""
+TileBits = Callable[[int, int, NDArray[np.int64], NDArray[np.int64]], FloatArray]
+"""(tensor, level, format ids of shape (f,), rank extents of shape (n, R)) -> bits, shape (f, n, 2).
+
+Metadata and payload bits of one tile with these extents, encoded as `level` stores it. Under the
+tile-major layout this is the child tile: level p's copy is a sequence of them.
+"""
+
+TransferFraction = Callable[[int, int, NDArray[np.int64]], FloatArray]
+"""(tensor, parent level, rank extents of shape (n, R)) -> fraction of transfers made, shape (n,).
+
+The extents are those the loops below the tile's (hoisted) position span: the part of every leader
+that is used while the tile stays.
+"""
 
 
 @dataclass(frozen=True)
 class CostTerms:
     """The structure of an accelerator's cost, so that exact searches need not import a model.
 
-    With T tensors and L storage levels, outermost first; the compute units stand below level L-1.
+    T tensors, L storage levels (outermost first, the compute units below level L-1), R ranks. With
+    P = product of all trip counts, u(T, c) = product of the trips of T's irrelevant ranks below
+    its position at level c (under implicit stationarity the position first moves up over the
+    irrelevant loops directly above it), p = the next level outwards that keeps T, and
+    m(a, b) = product of the spatial trips of T's irrelevant ranks between levels a and b::
+
+        operand:  words written at c = P / u(T, c)         words read at p = P / u(T, c) / m(p, c)
+                  words read by the compute units at the innermost keeper k = P / m(k, compute)
+        output:   words drained into p = P / u / m(p, c)   read back at c for it = P / u
+                  fresh(l) = elements * m(outside, l)
+                  words re-fetched: p reads P/u/m(p, c) - fresh(p), c writes P/u - fresh(c)
+                  innermost keeper k: P / m(k, compute) accumulate-writes, that - fresh(k) reads
+
+    Bits are words x bits per element of the copy that is read or written: `tile_bits` over the
+    child's extents divided by the tile's elements. Nothing is rounded up. Latency is the maximum
+    of the compute cycles and of every port's bits per used instance / bandwidth.
 
     Attributes:
-        rank_names: Rank names, length R.
-        rank_sizes: Their sizes, shape (R,).
+        rank_names, rank_sizes: Length R.
         relevant: True where a rank indexes a tensor, shape (T, R).
         output: Index of the output tensor.
-        read_pj_per_bit, write_pj_per_bit: Energy of moving one bit at a level, shape (T, L): a
-            tensor's own density and gating are applied to traffic, not here.
-        read_bits_per_cycle, write_bits_per_cycle: Bandwidth per instance, shape (L,); inf = free.
-        shared_port: True where reads and writes share the read bandwidth, shape (L,).
+        elements: Elements of each tensor, shape (T,).
+        word_bits: Dense bits per element, shape (T, L). For the output inside level 0 this is the
+            partial sum's width; `final_bits` is what an element's last drain into level 0 carries,
+            every other drain and re-fetch at level 0 carries `word_bits`.
+        tile_bits, format_choices: The formats offered per (tensor, level), ids; 0 = uncompressed.
+        one_format: True where a tensor has one format id on every level that keeps it, shape (T,).
+        read_pj_per_bit, write_pj_per_bit: Payload, shape (T, L).
+        metadata_read_pj_per_bit, metadata_write_pj_per_bit: Shape (L,).
+        gated_pj_per_bit: Of a gated read by the compute units, shape (L,).
+        compute_read_fraction: Payload words the compute units really read (output: accumulate)
+            per dense access, at level l if it is the innermost keeper; [..., 0] when the copy is
+            uncompressed, [..., 1] when it is compressed; shape (T, L, 2). Metadata is read in
+            proportion to the dense accesses.
+        compute_gated_fraction: The same for gated accesses (they pay `gated_pj_per_bit` and load
+            the port), shape (T, L, 2).
+        transfer_fraction: Skipping between levels; None = every transfer is made.
+        child_drain_read: True when draining a partial sum reads the child.
+        read_bits_per_cycle, write_bits_per_cycle: Per instance, shape (L,); inf = free.
+        shared_port: Reads and writes share the read bandwidth, shape (L,).
         capacity_bits: Per instance, shape (L,); inf = unbounded.
-        fan_out: Per level, the sizes of the axes between it and the next level inwards.
+        fan_out: Per level, the sizes of the axes between it and the next level inwards; several
+            ranks may share an axis.
         may_keep, must_keep: Placement rules, shape (T, L).
-        word_bits: Dense bits per element, shape (T, L).
-        density: Fraction of non-zero elements, shape (T,).
-        tile_bits: Encoded bits of one tile of a tensor as stored for the boundary below a level,
-            one entry per (tensor, format) alternative; see `SparseAccelerator.cost_terms`.
-        mac_pj: Energy of one effectual compute.
-        compute_fraction: Fraction of computes that are really issued (energy), of computes that
-            cost a cycle (latency).
+        compute_pj: Mean energy of one of the P computes (skipped and gated ones included).
+        compute_cycles: Mean cycles of one of the P computes on one unit.
+        static_pj_per_cycle: Leakage of the whole accelerator.
         stationarity: "implicit" or "explicit".
     """
 
@@ -120,18 +157,38 @@ class CostTerms:
     rank_sizes: NDArray[np.int64]
     relevant: NDArray[np.bool_]
     output: int
+    elements: FloatArray
+    word_bits: FloatArray
+    final_bits: float
+    tile_bits: TileBits
+    format_choices: tuple[tuple[tuple[int, ...], ...], ...]
+    one_format: NDArray[np.bool_]
     read_pj_per_bit: FloatArray
     write_pj_per_bit: FloatArray
+    metadata_read_pj_per_bit: FloatArray
+    metadata_write_pj_per_bit: FloatArray
+    gated_pj_per_bit: FloatArray
+    compute_read_fraction: FloatArray
+    compute_gated_fraction: FloatArray
+    transfer_fraction: TransferFraction | None
+    child_drain_read: bool
     read_bits_per_cycle: FloatArray
     write_bits_per_cycle: FloatArray
     shared_port: NDArray[np.bool_]
     capacity_bits: FloatArray
-    fan_out: tuple[Mapping[str, int], ...]
+    fan_out: tuple[tuple[int, ...], ...]
     may_keep: NDArray[np.bool_]
     must_keep: NDArray[np.bool_]
-    word_bits: FloatArray
-    density: FloatArray
-    tile_bits: TileBits
-    mac_pj: float
-    compute_fraction: tuple[float, float]
+    compute_pj: float
+    compute_cycles: float
+    static_pj_per_cycle: float
     stationarity: str
+
+
+@runtime_checkable
+class StructuredEvaluator(Evaluator, Protocol):
+    """Optional capability: the terms of the cost, for searches that exploit its structure."""
+
+    def cost_terms(self) -> CostTerms:
+        """The structure of the cost; whatever is found with it is re-priced by `evaluate`."""
+        ...
