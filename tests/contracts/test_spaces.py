@@ -1,0 +1,37 @@
+"""The space contract for every implementation: add a line to `SPACES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from spaces.parameter_space import ParameterSpace
+from spaces.product_space import ProductSpace
+from spaces.space import Space
+from tests.contracts.space_contract import SpaceContract
+
+NUMBERS = {"x": {"low": 0, "high": 10, "step": 5}, "k": {"choices": ["a", "b", 1, True, None]}}
+CONTINUOUS = {"lr": {"low": 1e-4, "high": 1.0, "log": True}, "n": {"low": 1, "high": 64}}
+
+SPACES: dict[str, Callable[[], Space]] = {
+    "numbers": lambda: ParameterSpace(NUMBERS),
+    "continuous": lambda: ParameterSpace(CONTINUOUS),
+    "product": lambda: ProductSpace(
+        {
+            "left": ParameterSpace(NUMBERS),
+            "right": ProductSpace(
+                {"deep": ParameterSpace({"y": {"low": 0.0, "high": 1, "step": 0.25}})}
+            ),
+        }
+    ),
+    "product_continuous": lambda: ProductSpace(
+        {"a": ParameterSpace(NUMBERS), "b": ParameterSpace(CONTINUOUS)}
+    ),
+}
+
+
+class TestSpaces(SpaceContract):
+    @pytest.fixture(scope="class", params=list(SPACES))
+    def space(self, request: pytest.FixtureRequest) -> Space:
+        return SPACES[request.param]()
