@@ -15,7 +15,8 @@ from importlib import import_module
 import hydra
 from omegaconf import DictConfig
 
-from strategies.user_errors import UserError, nearest, one_line_errors
+from spaces.validation import nearest
+from strategies.user_errors import UserError, one_line_errors
 
 TASKS = {
     "study": "strategies.study",
@@ -32,7 +33,7 @@ def run(config: DictConfig) -> float | None:
     with one_line_errors(sys.argv[1:]):
         task = str(config.task)
         if task not in TASKS:
-            raise UserError(f"task={task}: no such task; {nearest(task, TASKS)}")
+            raise UserError(f"task={task}: no such task{nearest(task, TASKS)}")
         result: float | None = import_module(TASKS[task]).run(config)
         return result
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
+
+from spaces.validation import nearest
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent / "conf"
 EXIT_USER_ERROR = 2
@@ -22,22 +23,6 @@ _SHOW_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 class UserError(ValueError):
     """A mistake in a file, a key or a value that the user gave."""
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint that names the closest known word, or lists them all when none is close.
-
-    >>> nearest("workloda", ["workload", "hardware"])
-    "did you mean 'workload'?"
-    >>> nearest("zzz", ["b", "a"])
-    'known: a, b'
-    """
-    names = sorted(set(known))
-    close = get_close_matches(word, names, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    shown = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
-    return f"known: {shown}"
 
 
 @contextmanager
@@ -83,7 +68,7 @@ def _missing_config(error: BaseException) -> str:
     if not choice:
         return " ".join(str(error).split())
     where = f"{group}={choice}" if group else choice
-    return f"{where}: there is no file conf/{group}/{choice}.yaml; {nearest(choice, options)}"
+    return f"{where}: there is no file conf/{group}/{choice}.yaml{nearest(choice, options)}"
 
 
 def _bad_key(error: BaseException, arguments: Sequence[str]) -> str:
@@ -93,7 +78,7 @@ def _bad_key(error: BaseException, arguments: Sequence[str]) -> str:
     if match is None or "is not in struct" not in joined:
         return " ".join(joined.split("\n")[0].split()) + _full_key(joined)
     key = match.group(1)
-    return f"{key}: unknown key; {nearest(key, _known_keys(key, arguments))}"
+    return f"{key}: unknown key{nearest(key, _known_keys(key, arguments))}"
 
 
 def _full_key(text: str) -> str:
