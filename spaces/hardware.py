@@ -32,6 +32,7 @@ class Level:
         gated_energy_pj: Per gated access; None = from the technology.
         metadata_access_bits, metadata_energy_pj: Width and energy of a metadata access; None = the
             data's.
+        metadata_write_energy_pj: Of a metadata write; None = `metadata_energy_pj`.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Level:
     gated_energy_pj: float | None = None
     metadata_access_bits: int | None = None
     metadata_energy_pj: float | None = None
+    metadata_write_energy_pj: float | None = None
 
 
 @dataclass(frozen=True)
