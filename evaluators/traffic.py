@@ -106,7 +106,7 @@ def operator_table(operator: Operator) -> OperatorTable:
     )
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def tile_extents(spans, t, dimensions, term_rank, term_coefficient, out):  # type: ignore[no-untyped-def]
     """Write the extents of tensor t's dimensions for rank extents `spans`; return their product."""
     elements = 1.0
@@ -121,7 +121,7 @@ def tile_extents(spans, t, dimensions, term_rank, term_coefficient, out):  # typ
     return elements
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def walk_inwards(loop_rank, loop_trip, loop_kind, keep_at, relevant, implicit, reuse, totals):  # type: ignore[no-untyped-def]
     """Fill the fetches, distinct tiles and instances of one design, walking outermost to innermost.
 
@@ -166,7 +166,7 @@ def walk_inwards(loop_rank, loop_trip, loop_kind, keep_at, relevant, implicit, r
     totals[1] = spatial_all
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def walk_outwards(  # type: ignore[no-untyped-def]
     loop_rank,
     loop_trip,
@@ -197,7 +197,7 @@ def walk_outwards(  # type: ignore[no-untyped-def]
                 level -= 1
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def keepers(keep_at, t, out):  # type: ignore[no-untyped-def]
     """Write the levels that keep tensor t, outermost first; return how many."""
     count = 0
@@ -208,7 +208,7 @@ def keepers(keep_at, t, out):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def count_operand(reuse_t, chain, length, macs_read, out):  # type: ignore[no-untyped-def]
     """Words of one input by level and kind; out has shape (L, kinds)."""
     for j in range(1, length):
@@ -221,7 +221,7 @@ def count_operand(reuse_t, chain, length, macs_read, out):  # type: ignore[no-un
     out[chain[length - 1], 0] = macs_read
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def count_output(reuse_t, chain, length, macs_written, out):  # type: ignore[no-untyped-def]
     """Words of the output by level and kind; out has shape (L, kinds)."""
     for j in range(1, length):
@@ -239,7 +239,7 @@ def count_output(reuse_t, chain, length, macs_written, out):  # type: ignore[no-
     out[chain[length - 1], 6] = macs_written
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def leaf_accesses(totals, leaf, t):  # type: ignore[no-untyped-def]
     """Words that the MACs read (or write) of tensor t at its innermost keeper.
 
@@ -248,7 +248,7 @@ def leaf_accesses(totals, leaf, t):  # type: ignore[no-untyped-def]
     return totals[0] * leaf[ABOVE] * totals[2 + t] / leaf[ABOVE_RELEVANT]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _count_batch(ranks, trips, kinds, keep_at, table, implicit, reuse, counts, totals):  # type: ignore[no-untyped-def]
     sizes, relevant, dimensions, term_rank, term_coefficient = table
     n, tensors, levels = keep_at.shape

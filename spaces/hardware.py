@@ -12,6 +12,9 @@ from math import inf, prod
 
 from spaces.workload import TensorClass
 
+LEVEL_KINDS = ("dram", "hbm2", "sram", "register_file")
+"""Storage kinds; each has its law of energy, area and leakage in `evaluators/technology.py`."""
+
 
 @dataclass(frozen=True)
 class Level:
@@ -19,7 +22,7 @@ class Level:
 
     Attributes:
         name: For example DRAM, GLB, RF.
-        kind: "dram", "sram" or "register_file": which technology law prices it.
+        kind: One of `LEVEL_KINDS`: which technology law prices it.
         capacity_bits: Per instance; inf = unbounded.
         access_bits: Width of one access; traffic is packed into accesses of this width.
         read_bits_per_cycle, write_bits_per_cycle: Per instance; inf = unlimited.
@@ -51,6 +54,19 @@ class Level:
     metadata_access_bits: int | None = None
     metadata_energy_pj: float | None = None
     metadata_write_energy_pj: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in LEVEL_KINDS:
+            kinds = ", ".join(LEVEL_KINDS)
+            raise ValueError(f"level {self.name}: kind must be one of {kinds}, got {self.kind!r}")
+        for name in ("capacity_bits", "access_bits", "read_bits_per_cycle", "write_bits_per_cycle"):
+            if not getattr(self, name) > 0:
+                raise ValueError(
+                    f"level {self.name}: {name} must be > 0, got {getattr(self, name)}"
+                )
+        for axis, size in self.fan_out.items():
+            if size < 1:
+                raise ValueError(f"level {self.name}: fan-out {axis} must be >= 1, got {size}")
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,20 @@ class Hardware:
     compute: ComputeUnit = field(default_factory=ComputeUnit)
     clock_hz: float = 1e9
     technology_nm: float = 28.0
+
+    def __post_init__(self) -> None:
+        if not self.levels:
+            raise ValueError(f"hardware {self.name!r} must have at least one level, got none")
+        if len(set(self.level_names)) < len(self.levels):
+            names = ", ".join(self.level_names)
+            raise ValueError(f"hardware {self.name!r}: level names must differ, got {names}")
+        for name, value in (
+            ("clock_hz", self.clock_hz),
+            ("technology_nm", self.technology_nm),
+            ("compute.macs_per_cycle", self.compute.macs_per_cycle),
+        ):
+            if not value > 0:
+                raise ValueError(f"hardware {self.name!r}: {name} must be > 0, got {value}")
 
     @property
     def level_names(self) -> tuple[str, ...]:
