@@ -1,0 +1,160 @@
+"""An inner search seen as an evaluator of the outer space.
+
+A trial of a model-level study sets the shared decisions. Once they are taken the parts of the model
+(its operators) separate: each has its own best mapping, found by an inner search over the part's
+cost terms. `NestedSearch` finds it, remembers it, and prices the sum, so that any strategy over the
+shared decisions sees an ordinary evaluator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from evaluators.evaluation import CostTerms, Evaluation, StructuredEvaluator
+
+FormatChoices = tuple[tuple[tuple[int, ...], ...], ...]
+"""Offered format ids per (tensor, level), see `CostTerms.format_choices`."""
+
+
+class FoundMapping(Protocol):
+    """What an inner search returns, as far as the adapter needs it."""
+
+    @property
+    def mapping(self) -> Any:
+        """The best design as a batch of one; None when nothing is valid."""
+        ...
+
+    @property
+    def certified(self) -> bool:
+        """True when a lower bound equals the value found."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is valid; empty otherwise."""
+        ...
+
+
+InnerSearch = Callable[[CostTerms, str], FoundMapping]
+"""(cost terms, goal: energy, latency or edp) -> the best mapping."""
+
+
+class SeparableModel(Protocol):
+    """A model whose parts are independent once the shared decisions are taken."""
+
+    @property
+    def parts(self) -> Sequence[StructuredEvaluator]:
+        """One evaluator per part."""
+        ...
+
+    def offered(self, decisions: Mapping[str, Any], part: int) -> FormatChoices:
+        """The formats that one part may use under the shared decisions."""
+        ...
+
+    def total(self, costs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Metrics of the model from the metrics of its parts."""
+        ...
+
+    def explain_parts(self, found: Sequence[Any]) -> Mapping[str, Any]:
+        """Breakdown of the model from the best design of every part."""
+        ...
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """The best design of one part under one set of decisions.
+
+    Attributes:
+        design: Batch of one; None when no mapping is valid.
+        metrics: Its re-priced metrics; infinite when none is valid.
+        certified: The inner search proved it optimal.
+        reason: What excludes every mapping; empty when there is one.
+    """
+
+    design: Any
+    metrics: Mapping[str, float]
+    certified: bool
+    reason: str = ""
+
+
+class NestedSearch:
+    """Evaluator over shared decisions: the best mapping of every part is inside.
+
+    Args:
+        model: The parts, and how their costs add up.
+        search: Finds the best mapping of one part.
+    """
+
+    def __init__(self, model: SeparableModel, search: InnerSearch) -> None:
+        self.model = model
+        self.search = search
+        self._terms: dict[int, CostTerms] = {}
+        self._found: dict[tuple[int, FormatChoices, str], PartResult] = {}
+
+    @property
+    def searches(self) -> int:
+        """Inner searches run so far; equal problems are searched once."""
+        return len(self._found)
+
+    def evaluate(self, designs: Mapping[str, Any]) -> Evaluation:
+        """Total costs of n sets of shared decisions."""
+        rows = decision_rows(designs)
+        totals = [self.model.total([r.metrics for r in self.parts_of(row)]) for row in rows]
+        invalid = [sum(bool(r.reason) for r in self.parts_of(row)) for row in rows]
+        return Evaluation(
+            metrics={name: np.array([t[name] for t in totals], float) for name in totals[0]},
+            violations={"parts_without_valid_mapping": np.array(invalid, float)},
+        )
+
+    def explain(self, design: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Breakdown of one set of decisions: the model's own account of every part."""
+        (row,) = decision_rows(design)
+        results = self.parts_of(row)
+        for index, result in enumerate(results):
+            if result.reason:
+                raise ValueError(f"part {index} has no valid mapping: {result.reason}")
+        certified = all(result.certified for result in results)
+        parts = self.model.explain_parts([result.design for result in results])
+        return {"certified": certified, **parts}
+
+    def parts_of(self, decisions: Mapping[str, Any]) -> list[PartResult]:
+        """The best design of every part under one set of decisions."""
+        goal = str(decisions["mapping_goal"])
+        return [
+            self._best(part, self.model.offered(decisions, part), goal)
+            for part in range(len(self.model.parts))
+        ]
+
+    def _best(self, part: int, offered: FormatChoices, goal: str) -> PartResult:
+        key = (part, offered, goal)
+        if key not in self._found:
+            self._found[key] = self._search(part, offered, goal)
+        return self._found[key]
+
+    def _search(self, part: int, offered: FormatChoices, goal: str) -> PartResult:
+        evaluator = self.model.parts[part]
+        if part not in self._terms:
+            self._terms[part] = evaluator.cost_terms()
+        found = self.search(replace(self._terms[part], format_choices=offered), goal)
+        if found.mapping is None:
+            return PartResult(None, _Infinite(), False, found.reason or "no mapping is valid")
+        evaluation = evaluator.evaluate(found.mapping)
+        metrics = {name: float(values[0]) for name, values in evaluation.metrics.items()}
+        return PartResult(found.mapping, metrics, found.certified)
+
+
+class _Infinite(dict[str, float]):
+    """Metrics of a part without a valid mapping: every one is infinite."""
+
+    def __missing__(self, key: str) -> float:
+        return float("inf")
+
+
+def decision_rows(designs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One mapping of names to values per design."""
+    names = list(designs)
+    return [dict(zip(names, row, strict=True)) for row in zip(*designs.values(), strict=True)]
