@@ -8,8 +8,9 @@ any other, and its tile has a halo.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,55 @@ class TensorClass(StrEnum):
     ACTIVATION = "activation"
     KV = "kv"
     OUTPUT = "output"
+
+
+def require_positive(sizes: Mapping[str, object]) -> None:
+    """Raise `ValueError` naming the first size that is not an integer >= 1.
+
+    >>> require_positive({"batch": 1, "context": 2049})
+    >>> require_positive({"batch": 0})
+    Traceback (most recent call last):
+    ValueError: batch must be an integer >= 1, got 0
+    """
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Bits per word of each role.
+
+    Attributes:
+        weight: Stored weights.
+        activation: Operands computed at run time, and finished outputs when they leave the chip.
+        kv: Cached keys and values, and the recurrent state of a state-space model.
+        psum: Unfinished sums, wherever they are held.
+
+    Raises:
+        ValueError: If a width is no integer from 1 to 64.
+    """
+
+    weight: int = 8
+    activation: int = 8
+    kv: int = 8
+    psum: int = 24
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            require_positive({f"bits.{item.name}": value})
+            if value > 64:
+                raise ValueError(f"bits.{item.name} must be an integer <= 64, got {value}")
+
+    def bits(self, tensor_class: TensorClass | str) -> int:
+        """Bits per word of a tensor of this role; an output counts as its partial sums.
+
+        >>> Precision(weight=4).bits(TensorClass.WEIGHT), Precision().bits("output")
+        (4, 24)
+        """
+        role = TensorClass(tensor_class)
+        return self.psum if role is TensorClass.OUTPUT else int(getattr(self, role.value))
 
 
 @dataclass(frozen=True)
@@ -78,18 +128,27 @@ class Operator:
         ranks: Rank name -> size, in a fixed order.
         tensors: Operands first, the output last.
         count: How many times the workload runs this operator (layers x calls).
+        tags: Free notes; `role` keeps the name of an operator that was split by layer.
+        layers: The layers that run it, `count / len(layers)` times each; empty when the operator
+            belongs to no layer (an LM head).
     """
 
     name: str
-    ranks: Mapping[str, int]
+    ranks: Mapping[str, int] = field(hash=False)
     tensors: tuple[Tensor, ...]
     count: int = 1
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    layers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for rank, size in self.ranks.items():
             if size < 1:
                 raise ValueError(f"operator {self.name!r}: rank {rank} must be >= 1, got {size}")
+        if self.layers and self.count % len(self.layers):
+            raise ValueError(
+                f"operator {self.name!r}: count must be a multiple of its "
+                f"{len(self.layers)} layers, got {self.count}"
+            )
         for tensor in self.tensors:
             for rank in tensor.ranks:
                 if rank not in self.ranks:
@@ -102,6 +161,11 @@ class Operator:
     def rank_names(self) -> tuple[str, ...]:
         """Rank names in order."""
         return tuple(self.ranks)
+
+    @property
+    def role(self) -> str:
+        """The name without the suffix of a split by layer; sparsity rules match it."""
+        return self.tags.get("role", self.name)
 
     @property
     def output(self) -> Tensor:
@@ -141,17 +205,67 @@ class Workload:
     Attributes:
         name: For example "llama2_7b decode, batch 1, context 2048".
         operators: Distinct shapes once; repeats are in `Operator.count`.
-        tokens: Tokens produced (decode) or consumed (prefill) by one run, for J/token.
+        tokens: Tokens produced (decode) or consumed (prefill) by one run, for J/token; images
+            of a convolutional network.
+        precision: Word widths per role.
+        parameters: Of the whole model, embeddings, norms and biases included; 0 when unknown.
     """
 
     name: str
     operators: tuple[Operator, ...]
     tokens: int = 1
+    precision: Precision = field(default_factory=Precision)
+    parameters: int = 0
+
+    def __post_init__(self) -> None:
+        names = [operator.name for operator in self.operators]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"workload {self.name!r}: operator names must differ, got {name!r}"
+                )
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one run of the model."""
         return sum(operator.macs * operator.count for operator in self.operators)
+
+    @property
+    def matmul_parameters(self) -> int:
+        """Weights that one run reads, each counted once (a tied LM head included)."""
+        return sum(
+            operator.tensor_elements(tensor.name) * operator.count
+            for operator in self.operators
+            for tensor in operator.tensors
+            if tensor.tensor_class is TensorClass.WEIGHT
+        )
+
+    def describe(self) -> list[dict[str, Any]]:
+        """One JSON-serialisable row per operator, in order.
+
+        Keys: name, ranks, macs (of one run), count, share (of the workload's MACs, 0..1) and
+        tensors, a list of name, tensor_class, dimensions, elements and bits per word.
+        """
+        return [self._row(operator) for operator in self.operators]
+
+    def _row(self, operator: Operator) -> dict[str, Any]:
+        return {
+            "name": operator.name,
+            "ranks": dict(operator.ranks),
+            "macs": operator.macs,
+            "count": operator.count,
+            "share": operator.macs * operator.count / self.macs,
+            "tensors": [
+                {
+                    "name": tensor.name,
+                    "tensor_class": tensor.tensor_class.value,
+                    "dimensions": [dimension.name for dimension in tensor.dimensions],
+                    "elements": operator.tensor_elements(tensor.name),
+                    "bits": self.precision.bits(tensor.tensor_class),
+                }
+                for tensor in operator.tensors
+            ],
+        }
 
 
 def matmul(
@@ -190,4 +304,32 @@ def matmul(
             tensor("Z", ("M", "N"), TensorClass.OUTPUT),
         ),
         count=count,
+    )
+
+
+def gemm(M: int, K: int, N: int, B: int = 1, bits: Precision | None = None) -> Workload:
+    """A single (batched) matrix product as a workload.
+
+    Args:
+        M: Rows of A and Z, also the number of tokens of the workload.
+        K: Reduction size.
+        N: Columns of W and Z.
+        B: Independent products; a batch rank appears only above 1.
+        bits: Word widths, 8-bit operands by default.
+
+    Raises:
+        ValueError: If a size is no integer >= 1.
+
+    >>> gemm(M=1, K=4096, N=50257).macs
+    205852672
+    """
+    require_positive({"M": M, "K": K, "N": N, "B": B})
+    sizes = {"M": M, "K": K, "N": N} | ({"B": B} if B > 1 else {})
+    label = "x".join(str(sizes[rank]) for rank in ("B", "M", "K", "N") if rank in sizes)
+    return Workload(
+        name=f"gemm {label}",
+        operators=(matmul("gemm", sizes),),
+        tokens=M * B,
+        precision=bits or Precision(),
+        parameters=B * K * N,
     )
