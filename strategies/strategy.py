@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from evaluators.evaluation import Evaluation
@@ -13,7 +14,8 @@ class Strategy(Protocol):
     """Proposes points of a space and learns from their evaluations.
 
     The tuner owns the loop: it asks, decodes, evaluates, tells and writes down. A strategy is
-    deterministic under its seed as long as the sequence of `ask` and `tell` calls is the same.
+    deterministic under its seed as long as the sequence of `ask` and `tell` calls is the same;
+    that is how a resumed study restores it: the tuner asks again and tells what was recorded.
     """
 
     def ask(self, n: int) -> Columns:
@@ -21,5 +23,24 @@ class Strategy(Protocol):
         ...
 
     def tell(self, columns: Columns, evaluation: Evaluation) -> None:
-        """Learn the outcome of points, proposed by this strategy or (on resume) by its past."""
+        """Learn the outcome of points: the last ones it proposed, in order, or any given ones."""
+        ...
+
+
+@runtime_checkable
+class CertifyingStrategy(Strategy, Protocol):
+    """Optional capability: a proven bound on how far the best is from the optimum."""
+
+    @property
+    def gap(self) -> float:
+        """(best - lower bound) / best; inf before anything is proven."""
+        ...
+
+
+@runtime_checkable
+class TaggingStrategy(Strategy, Protocol):
+    """Optional capability: says where its proposals come from, e.g. which stage made them."""
+
+    def tags(self) -> Sequence[Mapping[str, str]]:
+        """Tags of the points of the last `ask`, one mapping each; empty = none."""
         ...
