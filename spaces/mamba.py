@@ -106,13 +106,14 @@ class MambaShape:
 def causal_convolution(name: str, run: Pass, channels: int, taps: int) -> Operator:
     """Depthwise convolution along the sequence: `Z[B,N,P] = A[B,N,P+R] * W[N,R]`.
 
-    B counts sequences, N channels, P new positions, R taps; a decode step reads the last `taps`
-    inputs, which the model keeps as a small state.
+    B counts sequences (left out for one), N channels, P new positions, R taps; a decode step reads
+    the last `taps` inputs, which the model keeps as a small state.
     """
-    ranks = {"B": run.batch, "N": channels, "P": run.positions, "R": taps}
+    batch = {"B": run.batch} if run.batch > 1 else {}
+    ranks = {**batch, "N": channels, "P": run.positions, "R": taps}
 
     def plain(*names: str) -> tuple[Dimension, ...]:
-        return tuple(Dimension(((rank, 1),)) for rank in names)
+        return tuple(Dimension(((rank, 1),)) for rank in names if rank in ranks)
 
     halo = Dimension((("P", 1), ("R", 1)))
     tensors = (

@@ -27,6 +27,9 @@ MODELS = (
 )
 """Names of the density models."""
 
+ROLES = ("reduction", "output")
+"""Words that a profile may use for the dimensions of any weight or operand."""
+
 
 @dataclass(frozen=True)
 class DensitySpec:
@@ -167,10 +170,10 @@ class SparsityProfile:
     def resolve(self, operator: Operator, tensor: Tensor) -> DensitySpec:
         """Density of one tensor of an operator, in the names of the tensor's dimensions.
 
-        `reduction` stands for the largest plain dimension that the output lacks (K of a weight
-        matrix, C of a convolution), `output` for the last one that it has (N, or M). An N:M
-        pattern along a dimension shorter than M leaves the tensor dense (C = 3 of a first
-        convolution).
+        `reduction` stands for the first dimension that the output lacks (K of a matrix, C of a
+        convolution), `output` for the last one that it has (N, or M); window ranks are neither. An
+        N:M pattern along a missing dimension, or one shorter than M, leaves the tensor dense (C = 3
+        of a first convolution, depthwise convolutions).
 
         Raises:
             ValueError: If the operator's layers differ: split it with `split_by_layer` first.
@@ -261,23 +264,36 @@ def format_layers(layers: tuple[int, ...]) -> str:
 
 
 def _localise(spec: DensitySpec, operator: Operator, tensor: Tensor) -> DensitySpec:
-    """Replace `reduction` and `output` by dimension names, and drop patterns that cannot fit."""
+    """Replace `reduction` and `output` by dimension names; dense where a pattern cannot fit."""
     names = _dimension_roles(operator, tensor)
-    parameters: dict[str, Any] = {}
-    for key, value in spec.parameters.items():
-        if isinstance(value, Mapping):
-            value = {names.get(name, name): item for name, item in value.items()}
-        parameters[key] = names.get(value, value) if isinstance(value, str) else value
-    if spec.model == "n_m":
-        size = operator.ranks.get(str(parameters.get("dimension", "")), 1)
-        if size < parameters["m"]:
-            return replace(DENSE, source=f"dense: {size} elements are fewer than M of the pattern")
+    parameters = {key: _renamed(value, names) for key, value in spec.parameters.items()}
+    dimension = parameters.get("dimension", "")
+    if dimension in ROLES:
+        return replace(DENSE, source=f"dense: the tensor has no {dimension} dimension")
+    size = operator.ranks.get(dimension, 0)
+    if spec.model == "n_m" and size < parameters["m"]:
+        return replace(DENSE, source=f"dense: {size} elements are fewer than M of the pattern")
     return replace(spec, parameters=parameters)
 
 
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """A parameter with dimension roles replaced; sizes of a missing dimension are dropped."""
+    if isinstance(value, Mapping):
+        named = {names.get(key, key): item for key, item in value.items()}
+        return {key: item for key, item in named.items() if key not in ROLES}
+    return names.get(value, value) if isinstance(value, str) else value
+
+
 def _dimension_roles(operator: Operator, tensor: Tensor) -> dict[str, str]:
-    plain = [dim.name for dim in tensor.dimensions if dim.terms == ((dim.name, 1),)]
-    reduced = [name for name in plain if name not in operator.output.ranks]
+    affine = {
+        rank
+        for other in operator.tensors
+        for dimension in other.dimensions
+        if len(dimension.terms) > 1
+        for rank, _ in dimension.terms
+    }
+    plain = [dimension.name for dimension in tensor.dimensions if dimension.name not in affine]
     kept = [name for name in plain if name in operator.output.ranks]
-    roles = {"reduction": max(reduced, key=lambda name: operator.ranks[name])} if reduced else {}
+    reduced = [name for name in plain if name in operator.ranks and name not in kept]
+    roles = {"reduction": reduced[0]} if reduced else {}
     return roles | ({"output": kept[-1]} if kept else {})
