@@ -14,7 +14,7 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -22,9 +22,10 @@ from typing import Any, Self
 
 import numpy as np
 from filelock import FileLock, Timeout
+from optuna.distributions import BaseDistribution
 
 from strategies.trial_batch import StudyMeta, TrialBatch
-from strategies.trial_reader import TrialReader, meta_to_rows, read_meta
+from strategies.trial_reader import TrialReader, meta_to_rows, read_meta, stored_column
 
 SCHEMA_VERSION = 1
 
@@ -64,7 +65,7 @@ class TrialLog:
         """
         if len(batch) == 0:
             return
-        names, values = _value_columns(batch)
+        names, values = _value_columns(batch, self.meta.parameters)
         try:
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -269,15 +270,21 @@ def _tag_texts(batch: TrialBatch) -> list[str | None]:
     return [json.dumps(dict(tags), sort_keys=True) if tags else None for tags in batch.tags]
 
 
-def _value_columns(batch: TrialBatch) -> tuple[list[str], list[list[Any]]]:
+def _value_columns(
+    batch: TrialBatch, parameters: Mapping[str, BaseDistribution]
+) -> tuple[list[str], list[list[Any]]]:
     """Names and values of the parameter, metric and violation columns."""
-    groups = {
-        "param": batch.columns,
-        "metric": batch.evaluation.metrics,
-        "violation": batch.evaluation.violations,
-    }
-    names = [f"{kind}/{name}" for kind, group in groups.items() for name in group]
-    values = [np.asarray(column).tolist() for group in groups.values() for column in group.values()]
+    names = [f"param/{name}" for name in parameters]
+    values = [
+        stored_column(distribution, np.asarray(batch.columns[name]))
+        for name, distribution in parameters.items()
+    ]
+    for kind, group in (
+        ("metric", batch.evaluation.metrics),
+        ("violation", batch.evaluation.violations),
+    ):
+        names += [f"{kind}/{name}" for name in group]
+        values += [np.asarray(column, dtype=np.float64).tolist() for column in group.values()]
     return names, values
 
 

@@ -154,14 +154,27 @@ def open_reader(path: Path) -> TrialReader:
     return TrialReader(connection)
 
 
+def stored_column(distribution: BaseDistribution, values: NDArray[Any]) -> list[Any]:
+    """Values of one parameter as the database holds them; choices of mixed types as JSON text."""
+    if isinstance(distribution, CategoricalDistribution) and _mixed(distribution):
+        return [json.dumps(value) for value in values.tolist()]
+    return list(values.tolist())
+
+
 def parameter_column(distribution: BaseDistribution, values: Sequence[Any]) -> NDArray[Any]:
     """Stored values of one parameter in its own type, shape (n,)."""
     if isinstance(distribution, CategoricalDistribution):
         choices = choice_array(distribution.choices)
-        index = {choice: position for position, choice in enumerate(distribution.choices)}
+        keys = stored_column(distribution, choices)
+        index = {key: position for position, key in enumerate(keys)}
         return choices[[index[value] for value in values]]
     dtype = np.float64 if isinstance(distribution, FloatDistribution) else np.int64
     return np.array(values, dtype=dtype)
+
+
+def _mixed(distribution: CategoricalDistribution) -> bool:
+    """True when SQLite could not keep the choices apart: True and 1, or None beside a text."""
+    return len({type(choice) for choice in distribution.choices}) > 1
 
 
 def _group(table: Mapping[str, Sequence[Any]], prefix: str) -> dict[str, NDArray[np.float64]]:
