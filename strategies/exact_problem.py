@@ -1,0 +1,382 @@
+"""One operator on one hardware as flat tables that the compiled exact search reads.
+
+The grid: every rank extent is one of the rank's divisors and is written as its index; a point of
+the grid is one index per rank. A tensor's tables are indexed by its own sub-grid, the indices of
+its relevant ranks only. Everything that depends on sizes and fan-outs alone is memoised.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import permutations, product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluators.evaluation import CostTerms
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+class Grid(NamedTuple):
+    """Divisors of the ranks and their products. D = the largest number of divisors.
+
+    Attributes:
+        size: Extent of an index, shape (R, D).
+        count: Divisors of each rank, shape (R,).
+        mul: Index of the product of two divisors, -1 where it does not divide the rank; (R, D, D).
+        div: Index of the quotient of two divisors, -1 where it is not whole; (R, D, D).
+        stride: Of the full grid, shape (R,).
+        sub: Strides of each tensor's sub-grid, 0 for irrelevant ranks; shape (T, R).
+        relevant: Shape (T, R).
+        total: Product of the rank sizes.
+    """
+
+    size: FloatArray
+    count: IntArray
+    mul: IntArray
+    div: IntArray
+    stride: IntArray
+    sub: IntArray
+    relevant: NDArray[np.bool_]
+    total: float
+
+
+class Fanout(NamedTuple):
+    """The distinct spatial trips one fan-out can have.
+
+    Attributes:
+        index: Divisor indices, shape (n, R), by decreasing number of instances used.
+        used: Instances used, shape (n,).
+        shared: Product of the trips of each tensor's irrelevant ranks, shape (n, T).
+        axis_trips: One way to lay them on the axes, shape (n, axes, R).
+    """
+
+    index: IntArray
+    used: FloatArray
+    shared: FloatArray
+    axis_trips: IntArray
+
+
+class Costs(NamedTuple):
+    """Energy and bits per word of each tensor and level on the tensor's sub-grid of size S.
+
+    Attributes:
+        elements: Elements of a tile, shape (T, S).
+        words: Distinct elements times the padding of its tiling, shape (T, S).
+        read, write: pJ per word moved, stored for a child of these extents; shape (T, L, S).
+        bits: Bits per word, the same.
+        leaf_read, leaf_write: pJ per dense access of the compute units, shape (T, L, S).
+        leaf_read_bits, leaf_write_bits: Bits per dense access, the same.
+        grows: True where the bits per word depend on the extents (formats, halos), shape (T,).
+        whole: Sub-grid index of the whole tensor, shape (T,).
+    """
+
+    elements: FloatArray
+    words: FloatArray
+    read: FloatArray
+    write: FloatArray
+    bits: FloatArray
+    leaf_read: FloatArray
+    leaf_write: FloatArray
+    leaf_read_bits: FloatArray
+    leaf_write_bits: FloatArray
+    grows: NDArray[np.bool_]
+    whole: IntArray
+
+
+class Machine(NamedTuple):
+    """What does not depend on extents.
+
+    Attributes:
+        capacity: Bits per level, inf = unbounded, shape (L,).
+        read_port, write_port: Port number of a level's reads and writes, -1 = free; shape (L,).
+        read_cycles, write_cycles: Cycles per bit, shape (L,).
+        ports: Number of ports.
+        output: The output tensor.
+        saved: Fraction of a word that the final drain into level 0 saves.
+        drain_read: 1 when draining reads the child, else 0.
+        compute_pj, compute_cycles: Per compute.
+        static_pj: Per cycle.
+        masks: Kept-tensor bit masks allowed at each level, shape (L, 2**T), 1 = allowed.
+    """
+
+    capacity: FloatArray
+    read_port: IntArray
+    write_port: IntArray
+    read_cycles: FloatArray
+    write_cycles: FloatArray
+    ports: int
+    output: int
+    saved: float
+    drain_read: float
+    compute_pj: float
+    compute_cycles: float
+    static_pj: float
+    masks: IntArray
+
+
+@lru_cache(maxsize=4096)
+def divisors(size: int) -> tuple[int, ...]:
+    """Divisors in increasing order.
+
+    >>> divisors(12)
+    (1, 2, 3, 4, 6, 12)
+    """
+    small = [d for d in range(1, int(size**0.5) + 1) if size % d == 0]
+    return tuple(sorted({*small, *(size // d for d in small)}))
+
+
+@lru_cache(maxsize=1024)
+def _products(size: int) -> IntArray:
+    numbers = divisors(size)
+    place = {d: i for i, d in enumerate(numbers)}
+    return np.array([[place.get(a * b, -1) for b in numbers] for a in numbers], dtype=np.int64)
+
+
+@lru_cache(maxsize=1024)
+def _quotients(size: int) -> IntArray:
+    numbers = divisors(size)
+    place = {d: i for i, d in enumerate(numbers)}
+    rows = [[place[a // b] if a % b == 0 else -1 for b in numbers] for a in numbers]
+    return np.array(rows, dtype=np.int64)
+
+
+@lru_cache(maxsize=256)
+def build_grid(sizes: tuple[int, ...], relevant: tuple[tuple[bool, ...], ...]) -> Grid:
+    """The grid of an operator's ranks."""
+    numbers = [divisors(size) for size in sizes]
+    count = np.array([len(n) for n in numbers], dtype=np.int64)
+    wide = int(count.max())
+    extent = np.ones((len(sizes), wide))
+    mul = np.full((len(sizes), wide, wide), -1, dtype=np.int64)
+    div = mul.copy()
+    for r, size in enumerate(sizes):
+        extent[r, : count[r]] = numbers[r]
+        mul[r, : count[r], : count[r]] = _products(size)
+        div[r, : count[r], : count[r]] = _quotients(size)
+    rows = np.array(relevant, dtype=np.bool_)
+    total = float(np.prod(np.array(sizes, dtype=np.float64)))
+    return Grid(extent, count, mul, div, _strides(count), _sub_strides(count, rows), rows, total)
+
+
+def _strides(count: IntArray) -> IntArray:
+    return np.concatenate([np.cumprod(count[::-1])[::-1][1:], [1]]).astype(np.int64)
+
+
+def _sub_strides(count: IntArray, relevant: NDArray[np.bool_]) -> IntArray:
+    out = np.zeros(relevant.shape, dtype=np.int64)
+    for t, row in enumerate(relevant):
+        ranks = np.flatnonzero(row)
+        out[t, ranks] = _strides(count[ranks])
+    return out
+
+
+@lru_cache(maxsize=512)
+def build_fanout(
+    sizes: tuple[int, ...], axes: tuple[int, ...], relevant: tuple[tuple[bool, ...], ...]
+) -> Fanout:
+    """Every distinct product of spatial trips that the axes can hold, several ranks per axis."""
+    ranks = len(sizes)
+    found = np.ones((1, 0, ranks), dtype=np.int64)
+    for axis in axes:
+        options = np.array(_axis_trips(sizes, axis), dtype=np.int64)
+        pairs = np.concatenate(
+            [
+                np.repeat(found, len(options), axis=0),
+                np.tile(options, (len(found), 1))[:, None, :],
+            ],
+            axis=1,
+        )
+        found = _distinct(pairs, sizes)
+    trips = found.prod(axis=1)
+    used = trips.prod(axis=1).astype(np.float64)
+    order = np.argsort(-used, kind="stable")
+    index = np.stack(
+        [np.searchsorted(divisors(size), trips[:, r]) for r, size in enumerate(sizes)], axis=1
+    )
+    irrelevant = ~np.array(relevant, dtype=np.bool_)
+    shared = np.stack([np.where(row, trips, 1).prod(axis=1) for row in irrelevant], axis=1)
+    return Fanout(
+        np.ascontiguousarray(index[order]),
+        used[order],
+        np.ascontiguousarray(shared[order].astype(np.float64)),
+        np.ascontiguousarray(found[order]),
+    )
+
+
+def _axis_trips(sizes: tuple[int, ...], axis: int) -> list[tuple[int, ...]]:
+    trips: list[tuple[int, ...]] = [()]
+    for size in sizes:
+        fit = [d for d in divisors(size) if d <= axis]
+        trips = [(*t, d) for t in trips for d in fit if int(np.prod(t, dtype=np.int64)) * d <= axis]
+    return trips
+
+
+def _distinct(pairs: IntArray, sizes: tuple[int, ...]) -> IntArray:
+    total = pairs.prod(axis=1)
+    whole = (np.array(sizes, dtype=np.int64) % total == 0).all(axis=1)
+    pairs, total = pairs[whole], total[whole]
+    _, first = np.unique(total, axis=0, return_index=True)
+    return pairs[first]
+
+
+def sub_grid(grid: Grid, tensor: int) -> IntArray:
+    """Rank extents of every point of a tensor's sub-grid, irrelevant ranks at 1; shape (S, R)."""
+    ranks = np.flatnonzero(grid.relevant[tensor])
+    axes = [grid.size[r, : grid.count[r]].astype(np.int64) for r in ranks]
+    points = np.stack([m.ravel() for m in np.meshgrid(*axes, indexing="ij")], axis=-1)
+    out = np.ones((len(points), len(grid.count)), dtype=np.int64)
+    out[:, ranks] = points
+    return out
+
+
+def build_costs(terms: CostTerms, grid: Grid, formats: IntArray) -> Costs:
+    """Price every tile of every tensor under one format per (tensor, level).
+
+    Args:
+        terms: The cost structure.
+        grid: Its grid (padded sizes allowed).
+        formats: Format ids, shape (T, L).
+    """
+    tensors, levels = formats.shape
+    points = [sub_grid(grid, t) for t in range(tensors)]
+    width = max(len(p) for p in points)
+    costs = _empty_costs(tensors, levels, width)
+    for t, extents in enumerate(points):
+        n = len(extents)
+        elements = dense_elements(terms, t, extents)
+        costs.elements[t, :n] = elements
+        tiles = np.prod(
+            np.where(grid.relevant[t], grid.size[np.arange(len(grid.count)), grid.count - 1], 1)
+            / extents,
+            axis=1,
+        )
+        costs.words[t, :n] = elements * tiles
+        for level in range(levels):
+            _price_level(terms, costs, (t, level, int(formats[t, level])), extents, elements)
+        costs.grows[t] = _varies(costs, t, n)
+        costs.whole[t] = n - 1
+        _pad(costs, t, n)
+    return costs
+
+
+def _pad(costs: Costs, t: int, n: int) -> None:
+    """Repeat the last point beyond a tensor's own sub-grid, so that minima stay true."""
+    costs.elements[t, n:] = costs.elements[t, n - 1]
+    costs.words[t, n:] = costs.words[t, n - 1]
+    for table in costs[2:9]:
+        table[t, :, n:] = table[t, :, n - 1 : n]
+
+
+def _empty_costs(tensors: int, levels: int, width: int) -> Costs:
+    by_level = [np.zeros((tensors, levels, width)) for _ in range(7)]
+    return Costs(
+        np.ones((tensors, width)),
+        np.ones((tensors, width)),
+        *by_level,
+        np.zeros(tensors, dtype=np.bool_),
+        np.zeros(tensors, dtype=np.int64),
+    )
+
+
+def dense_elements(terms: CostTerms, tensor: int, extents: IntArray) -> FloatArray:
+    """Elements of tiles of these rank extents, from the uncompressed format; shape (n,)."""
+    dense = terms.tile_bits(tensor, 0, np.zeros(1, dtype=np.int64), extents)[0]
+    return np.asarray(dense.sum(axis=-1) / terms.word_bits[tensor, 0], dtype=np.float64)
+
+
+def _price_level(
+    terms: CostTerms,
+    costs: Costs,
+    where: tuple[int, int, int],
+    extents: IntArray,
+    elements: FloatArray,
+) -> None:
+    t, level, code = where
+    n = len(extents)
+    bits = terms.tile_bits(t, level, np.array([code], dtype=np.int64), extents)[0]
+    meta, load = bits[:, 0] / elements, bits[:, 1] / elements
+    read, write = terms.read_pj_per_bit[t, level], terms.write_pj_per_bit[t, level]
+    meta_read = meta * terms.metadata_read_pj_per_bit[level]
+    meta_write = meta * terms.metadata_write_pj_per_bit[level]
+    costs.read[t, level, :n] = load * read + meta_read
+    costs.write[t, level, :n] = load * write + meta_write
+    costs.bits[t, level, :n] = load + meta
+    word, packed = terms.word_bits[t, level], int(code != 0)
+    real = terms.compute_read_fraction[t, level, packed] * word
+    gated = terms.compute_gated_fraction[t, level, packed] * word
+    gate_pj = gated * terms.gated_pj_per_bit[level]
+    costs.leaf_read[t, level, :n] = real * read + gate_pj + meta_read
+    costs.leaf_write[t, level, :n] = real * write + gate_pj + meta_write
+    costs.leaf_read_bits[t, level, :n] = real + gated + meta
+    costs.leaf_write_bits[t, level, :n] = real + gated + meta
+
+
+def _varies(costs: Costs, t: int, n: int) -> bool:
+    tables = (costs.read, costs.write, costs.bits, costs.leaf_read, costs.leaf_read_bits)
+    spread = max(float(np.ptp(table[t, :, :n], axis=-1).max()) for table in tables)
+    return spread > 0.0 or float(np.ptp(costs.words[t, :n])) > 0.0
+
+
+def build_machine(terms: CostTerms) -> Machine:
+    """The ports, capacities and placement rules."""
+    tensors, levels = terms.may_keep.shape
+    read_port, write_port, ports = _ports(terms)
+    masks = np.zeros((levels, 1 << tensors), dtype=np.int64)
+    for level, mask in product(range(levels), range(1 << tensors)):
+        kept = np.array([bool(mask >> t & 1) for t in range(tensors)])
+        allowed = terms.may_keep[:, level] | ~kept
+        needed = kept | ~terms.must_keep[:, level]
+        masks[level, mask] = int((allowed & needed).all())
+    write_rate = np.where(terms.shared_port, terms.read_bits_per_cycle, terms.write_bits_per_cycle)
+    return Machine(
+        capacity=terms.capacity_bits.astype(np.float64),
+        read_port=read_port,
+        write_port=write_port,
+        read_cycles=1.0 / terms.read_bits_per_cycle,
+        write_cycles=1.0 / write_rate,
+        ports=ports,
+        output=terms.output,
+        saved=1.0 - terms.final_bits / float(terms.word_bits[terms.output, 0]),
+        drain_read=float(terms.child_drain_read),
+        compute_pj=terms.compute_pj,
+        compute_cycles=terms.compute_cycles,
+        static_pj=terms.static_pj_per_cycle,
+        masks=masks,
+    )
+
+
+def _ports(terms: CostTerms) -> tuple[IntArray, IntArray, int]:
+    levels = len(terms.capacity_bits)
+    read_port = np.full(levels, -1, dtype=np.int64)
+    write_port = np.full(levels, -1, dtype=np.int64)
+    count = 0
+    for level in range(levels):
+        if np.isfinite(terms.read_bits_per_cycle[level]):
+            read_port[level] = count
+            count += 1
+        if terms.shared_port[level]:
+            write_port[level] = read_port[level]
+        elif np.isfinite(terms.write_bits_per_cycle[level]):
+            write_port[level] = count
+            count += 1
+    return read_port, write_port, count
+
+
+@lru_cache(maxsize=16)
+def node_orders(tensors: int) -> tuple[IntArray, IntArray]:
+    """Ordered subsets of the tensors by mask: orders outermost first, padded with -1.
+
+    Returns:
+        orders, shape (n, T), and start of each mask's orders, shape (2**T + 1,).
+    """
+    rows: list[tuple[int, ...]] = []
+    start = [0]
+    for mask in range(1 << tensors):
+        kept = [t for t in range(tensors) if mask >> t & 1]
+        rows += [(*order, *[-1] * (tensors - len(kept))) for order in permutations(kept)]
+        start.append(len(rows))
+    return np.array(rows, dtype=np.int64).reshape(-1, tensors), np.array(start, dtype=np.int64)
