@@ -1,0 +1,243 @@
+"""`task=study`: builds what the configuration names, searches, and writes down what was found.
+
+Nothing is written before everything has been built: a mistake in the configuration leaves no trace.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from omegaconf import DictConfig, OmegaConf
+
+from spaces.space import Columns
+from strategies.budget import Budget
+from strategies.instantiate import instantiate, make_strategy
+from strategies.problem import Problem
+from strategies.study_result import StudyResult
+from strategies.trial_log import TrialLog, create_log, resume_log
+from strategies.tuner import Observer, Tuner
+from strategies.user_errors import UserError
+
+TRIALS_FILE = "trials.sqlite"
+CONFIG_FILE = "config.yaml"
+ARTIFACTS = "artifacts"
+HOW_TO_RUN = frozenset({"task", "resume", "out_dir", "workers", "tracking", "report", "quiet"})
+"""Keys that say how a study is run; the others say what it is."""
+
+
+@runtime_checkable
+class GivesBaselines(Protocol):
+    """Optional capability of an evaluator: designs that every study should evaluate first."""
+
+    def baselines(self, parameters: Iterable[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Baseline name -> value of every parameter."""
+        ...
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything a study needs, built from the configuration.
+
+    Attributes:
+        name: Of the study and of its folder.
+        folder: Where its record and its artifacts go.
+        problem: Space, evaluator and goal.
+        budget: When to stop.
+        config: The resolved configuration as plain data.
+        resumed: True when the folder holds a study to go on with.
+    """
+
+    name: str
+    folder: Path
+    problem: Problem
+    budget: Budget
+    config: Mapping[str, Any]
+    resumed: bool
+
+
+def run(config: DictConfig) -> float | None:
+    """Run the study; returns the best value of its first objective, for sweeps."""
+    setup = prepare(config)
+    strategy = make_strategy(config_node(setup, "strategy"), setup.problem, seed_of(setup))
+    observers = make_observers(setup)
+    with open_log(setup) as log:
+        tuner = Tuner(setup.problem, strategy, log, setup.budget, observers)
+        for name, columns in baseline_columns(setup.problem):
+            tuner.enqueue(columns, {"baseline": name})
+        result = tuner.run()
+        publish(setup, result)
+        best = result.best_of(setup.problem.goal.metrics[0])
+    if result.ended_by == "interrupted":
+        raise KeyboardInterrupt
+    return None if best is None else float(best.metrics[setup.problem.goal.metrics[0]])
+
+
+def publish(setup: Setup, result: StudyResult) -> None:
+    """Write the artifacts of a study and show what it found."""
+    from strategies.outcome import gather, print_json, print_outcome, write_outcome
+
+    folder = setup.folder / ARTIFACTS
+    findings = gather(setup.problem.space, setup.problem.evaluator, result)
+    write_outcome(folder, findings, result, command_line())
+    show = print_json if setup.config["quiet"] else print_outcome
+    show(findings, folder)
+
+
+def prepare(config: DictConfig) -> Setup:
+    """Build the problem and check the budget, without writing anything.
+
+    Raises:
+        ValueError: One line that names the key, the rule and the value.
+    """
+    resumed = config.resume is not None
+    if resumed:
+        config = resumed_config(config)
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    problem = build_problem(config)
+    name = str(config.resume) if resumed else free_name(config)
+    return Setup(
+        name=name,
+        folder=Path(str(config.out_dir)) / name,
+        problem=problem,
+        budget=instantiate({"_target_": "strategies.budget.Budget", **plain["budget"]}, "budget"),
+        config=plain,
+        resumed=resumed,
+    )
+
+
+def build_problem(config: DictConfig) -> Problem:
+    """Space, evaluator and goal that the configuration names."""
+    if not isinstance(config.workers, int) or config.workers < 1:
+        raise UserError(f"workers: must be a whole number >= 1, got {config.workers!r}")
+    return Problem(
+        space=instantiate(config.space, "space"),
+        evaluator=instantiate(config.evaluator, "evaluator"),
+        goal=instantiate(config.objective, "objective"),
+        workers=config.workers,
+    )
+
+
+def config_node(setup: Setup, key: str) -> DictConfig:
+    """One group of the resolved configuration."""
+    node: DictConfig = OmegaConf.create(dict(setup.config))[key]
+    return node
+
+
+def seed_of(setup: Setup) -> int:
+    """The study's seed.
+
+    Raises:
+        UserError: When it is not a whole number >= 0.
+    """
+    seed = setup.config["seed"]
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UserError(f"seed: must be a whole number >= 0, got {seed!r}")
+    return seed
+
+
+def make_observers(setup: Setup) -> list[Observer]:
+    """The progress line, and the tracker when tracking is on."""
+    from rich.console import Console
+
+    from strategies.terminal import ProgressLine
+
+    observers: list[Observer] = (
+        [] if setup.config["quiet"] else [ProgressLine(Console(stderr=True))]
+    )
+    tracking = setup.config["tracking"]
+    if tracking:
+        node = OmegaConf.create(tracking)
+        observers.append(instantiate(node, "tracking", problem=setup.problem, folder=setup.folder))
+    return observers
+
+
+def open_log(setup: Setup) -> TrialLog:
+    """Create the folder and the record, or reopen them; the resolved configuration goes beside."""
+    meta = setup.problem.meta(setup.name, seed_of(setup), setup.config)
+    if setup.resumed:
+        return resume_log(setup.folder / TRIALS_FILE, meta)
+    log = create_log(setup.folder / TRIALS_FILE, meta)
+    OmegaConf.save(OmegaConf.create(dict(setup.config)), setup.folder / CONFIG_FILE)
+    return log
+
+
+def baseline_columns(problem: Problem) -> list[tuple[str, Columns]]:
+    """The evaluator's baselines as batches of one, where it has any."""
+    if not isinstance(problem.evaluator, GivesBaselines):
+        return []
+    parameters = problem.space.parameters
+    named = problem.evaluator.baselines(parameters)
+    return [
+        (name, problem.space.encode(problem.space.from_json([dict(values)])))
+        for name, values in named.items()
+    ]
+
+
+def free_name(config: DictConfig) -> str:
+    """The given name, or one made of what differs from the defaults, with a number if taken."""
+    if config.name:
+        return str(config.name)
+    stem = default_name(task_overrides(), int(config.seed))
+    name, count = stem, 1
+    while (Path(str(config.out_dir)) / name).exists():
+        count += 1
+        name = f"{stem}-{count}"
+    return name
+
+
+def default_name(overrides: Sequence[str], seed: int) -> str:
+    """Choices that differ, and the seed.
+
+    >>> default_name(["+experiment=llama_decode", "hardware=cloud", "tracking=off"], 3)
+    'llama_decode-hardware=cloud-seed=3'
+    """
+    parts: list[str] = []
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key == "experiment":
+            parts.insert(0, value)
+        elif key.split(".")[0] not in HOW_TO_RUN | {"seed", "name"}:
+            parts.append(f"{key}={value}")
+    text = "-".join([*(parts or ["study"]), f"seed={seed}"])
+    return "".join(c if c.isalnum() or c in "-_=.," else "_" for c in text)[:120]
+
+
+def task_overrides() -> list[str]:
+    """What the user wrote on the command line, as Hydra read it; empty outside Hydra."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def command_line() -> str:
+    """The command that runs this study again."""
+    words = [shlex.quote(word) for word in task_overrides()]
+    return " ".join(["python", Path(sys.argv[0]).name, *words])
+
+
+def resumed_config(config: DictConfig) -> DictConfig:
+    """The recorded configuration of a study, with the values now given on the command line.
+
+    Raises:
+        UserError: If there is no such study, or a value given now would change what it searches.
+    """
+    file = Path(str(config.out_dir)) / str(config.resume) / CONFIG_FILE
+    if not file.is_file():
+        names = sorted(path.parent.name for path in file.parent.parent.glob(f"*/{CONFIG_FILE}"))
+        raise UserError(f"resume: no study {config.resume!r} in {config.out_dir}; known: {names}")
+    recorded = OmegaConf.load(file)
+    assert isinstance(recorded, DictConfig)
+    for override in task_overrides():
+        key = override.lstrip("+~").partition("=")[0]
+        if key.split(".")[0] not in HOW_TO_RUN | {"budget"}:
+            raise UserError(f"resume: {key} cannot change in a resumed study, only budget.* can")
+        if "." in key or not isinstance(OmegaConf.select(recorded, key), DictConfig):
+            OmegaConf.update(recorded, key, OmegaConf.select(config, key))
+        else:
+            recorded[key] = config[key]
+    return recorded
