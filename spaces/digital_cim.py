@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from spaces.nm_sparsity import NMBatch, NMSpace
+from spaces.parameters import choice_array
 from spaces.space import Columns
 
 IntArray = NDArray[np.int64]
@@ -212,13 +213,18 @@ class DigitalCimSpace:
         columns: dict[str, NDArray[Any]] = {}
         for name in self.free:
             values = getattr(designs.machines, name)
-            names = [str(ARCHITECTURES[int(v)]) for v in values] if name == "architecture" else None
-            columns[f"machine.{name}"] = values.copy() if names is None else np.array(names)
+            if name == "architecture":
+                columns[f"machine.{name}"] = choice_array([str(ARCHITECTURES[v]) for v in values])
+            else:
+                columns[f"machine.{name}"] = values.copy()
         return {**columns, **self.nm.encode(designs.nm)}
 
     def sample(self, n: int, rng: np.random.Generator) -> Columns:
         """Draw n designs uniformly."""
-        machine = {f"machine.{k}": rng.choice(np.array(self.choices[k]), n) for k in self.free}
+        machine = {
+            f"machine.{k}": choice_array(self.choices[k])[rng.integers(0, len(self.choices[k]), n)]
+            for k in self.free
+        }
         return {**machine, **self.nm.sample(n, rng)}
 
     def enumerate(self, batch: int = 4096) -> Iterator[Columns]:
@@ -227,7 +233,7 @@ class DigitalCimSpace:
             for columns in self.nm.enumerate(batch):
                 n = len(next(iter(columns.values()))) if columns else 1
                 machine = {
-                    f"machine.{name}": np.full(n, value)
+                    f"machine.{name}": choice_array([value] * n)
                     for name, value in zip(self.free, values, strict=True)
                 }
                 yield {**machine, **columns}
@@ -244,11 +250,18 @@ class DigitalCimSpace:
             "nm": self.nm.describe(designs.nm, index),
         }
 
-    def batch_from(self, descriptions: Sequence[Mapping[str, Any]]) -> CimBatch:
-        """The batch that `describe` wrote down."""
+    def to_json(self, designs: CimBatch) -> list[Any]:
+        """One record per design, as `describe` writes it."""
+        return [dict(self.describe(designs, index)) for index in range(len(designs))]
+
+    def from_json(self, records: Sequence[Any]) -> CimBatch:
+        """The batch that `to_json` wrote down; `ValueError` names what is malformed."""
+        for record in records:
+            if not isinstance(record, Mapping) or not {"machine", "nm"} <= set(record):
+                raise ValueError(f"design: needs the keys machine and nm, got {record!r:.80}")
         return CimBatch(
-            machine_batch([description["machine"] for description in descriptions]),
-            self.nm.batch_from([description["nm"] for description in descriptions]),
+            machine_batch([record["machine"] for record in records]),
+            self.nm.from_json([record["nm"] for record in records]),
         )
 
     def _machine_column(self, name: str, columns: Columns, n: int) -> IntArray:

@@ -242,17 +242,21 @@ class NMSpace:
         """Layer name -> "N:M"."""
         return {name: str(pattern) for name, pattern in designs.assignment(index).items()}
 
-    def batch_from(self, descriptions: Sequence[Mapping[str, str]]) -> NMBatch:
-        """The batch that `describe` wrote down.
+    def to_json(self, designs: NMBatch) -> list[Any]:
+        """One mapping of layer name to "N:M" per design."""
+        return [dict(self.describe(designs, index)) for index in range(len(designs))]
+
+    def from_json(self, records: Sequence[Any]) -> NMBatch:
+        """The batch that `to_json` wrote down.
 
         Raises:
             ValueError: If a layer is missing or its pattern is no candidate.
         """
         position = {str(pattern): index for index, pattern in enumerate(self.patterns)}
-        choice = np.zeros((len(descriptions), len(self.layers)), dtype=np.int64)
-        for row, description in enumerate(descriptions):
+        choice = np.zeros((len(records), len(self.layers)), dtype=np.int64)
+        for row, record in enumerate(records):
             for column, name in enumerate(self.layers):
-                text = description.get(name)
+                text = record.get(name)
                 if text not in position:
                     raise ValueError(
                         f"layer {name!r}: pattern must be one of {', '.join(position)}, got {text}"

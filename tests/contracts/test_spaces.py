@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from spaces.digital_cim import DigitalCimSpace
+from spaces.nm_sparsity import NMSpace, candidate_patterns
 from spaces.parameter_space import ParameterSpace
 from spaces.product_space import ProductSpace
 from spaces.space import Space
@@ -29,6 +31,21 @@ SPACES: dict[str, Callable[[], Space]] = {
         {"a": ParameterSpace(NUMBERS), "b": ParameterSpace(CONTINUOUS)}
     ),
 }
+
+SPACES["nm_sparsity"] = lambda: NMSpace(
+    ("q", "k", "v", "o"), candidate_patterns((2, 4, 8)), frozenset({"o"})
+)
+SPACES["digital_cim"] = lambda: DigitalCimSpace(
+    {
+        "architecture": ("flexcim_ideal", "dense"),
+        "sub_macros": (2, 4),
+        "rows": (32,),
+        "columns": (32,),
+        "bits_per_cycle": (1, 2, 4),
+        "macros": (16,),
+    },
+    NMSpace(("a", "b"), candidate_patterns((2, 4))),
+)
 
 
 class TestSpaces(SpaceContract):
