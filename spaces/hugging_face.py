@@ -91,6 +91,10 @@ class Config:
         """A boolean, or its family's default."""
         return bool(self.values.get(key, default))
 
+    def text(self, key: str, default: str) -> str:
+        """A word, or its family's default."""
+        return str(self.values.get(key) or default)
+
     def demand(self, key: str, value: object) -> None:
         """Raise `ValueError` unless an optional key is absent or has the one supported value."""
         if self.values.get(key, value) not in (value, None):
@@ -116,6 +120,7 @@ def _llama(config: Config) -> TransformerShape:
         feed_forward=config.size("intermediate_size"),
         vocabulary=config.size("vocab_size"),
         decoder_layers=config.size("num_hidden_layers"),
+        nonlinearity=config.text("hidden_act", "silu"),
         gated=True,
         norm="rms",
         bias="qkv" if qkv_bias else "none",
@@ -135,6 +140,7 @@ def _opt(config: Config) -> TransformerShape:
         feed_forward=config.size("ffn_dim"),
         vocabulary=config.size("vocab_size"),
         decoder_layers=config.size("num_hidden_layers"),
+        nonlinearity=config.text("activation_function", "relu"),
         bias="all" if config.flag("enable_bias", True) else "none",
         tied_embeddings=config.flag("tie_word_embeddings", True),
         learned_positions=config.size("max_position_embeddings"),
@@ -151,6 +157,7 @@ def _gpt2(config: Config) -> TransformerShape:
         feed_forward=config.optional_size("n_inner") or 4 * hidden,
         vocabulary=config.size("vocab_size"),
         decoder_layers=config.size("n_layer"),
+        nonlinearity=config.text("activation_function", "gelu_new"),
         bias="all",
         tied_embeddings=config.flag("tie_word_embeddings", True),
         learned_positions=config.size("n_positions"),
@@ -167,6 +174,7 @@ def _bert(config: Config) -> TransformerShape:
         feed_forward=config.size("intermediate_size"),
         vocabulary=config.size("vocab_size"),
         encoder_layers=config.size("num_hidden_layers"),
+        nonlinearity=config.text("hidden_act", "gelu"),
         bias="all",
         learned_positions=config.size("max_position_embeddings") - spare,
         position_offset=spare,
@@ -192,6 +200,7 @@ def _bart(config: Config) -> TransformerShape:
         vocabulary=config.size("vocab_size"),
         encoder_layers=config.size("encoder_layers"),
         decoder_layers=config.size("decoder_layers"),
+        nonlinearity=config.text("activation_function", "gelu"),
         bias="all",
         learned_positions=config.size("max_position_embeddings"),
         position_offset=2,

@@ -5,7 +5,7 @@ A specification is data. `evaluators/density.py` turns it into probabilities.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -111,6 +111,7 @@ class DensityRule:
         operators: Shell-style patterns of operator names, separated by `|`.
         layers: Layers such as `0-3,31`; empty means all, and operators without layers too.
         tensor_class: Role of the tensors it holds for.
+        after: Only for operators fed by this function, such as `relu` (their tag `after`).
         spec: The density there; None keeps the profile's.
         offset: Added to the density (and clipped to 0..1), for layer-wise ratios around a mean;
             without effect on a dense tensor, an N:M pattern or a mask, which fix their density.
@@ -122,6 +123,7 @@ class DensityRule:
     operators: str = "*"
     layers: str | int = ""
     tensor_class: str = "weight"
+    after: str = ""
     spec: DensitySpec | None = None
     offset: float = 0.0
 
@@ -129,11 +131,14 @@ class DensityRule:
         check_key("tensor_class", self.tensor_class, [role.value for role in TensorClass])
         parse_layers(self.layers)
 
-    def matches(self, role: str, layer: int | None, tensor_class: TensorClass) -> bool:
-        """Whether the rule holds for an operator's tensor of this role in this layer."""
-        if tensor_class != self.tensor_class:
+    def matches(self, operator: Operator, tensor: Tensor, layer: int | None) -> bool:
+        """Whether the rule holds for a tensor of an operator in this layer."""
+        if tensor.tensor_class != self.tensor_class:
             return False
-        if not any(fnmatchcase(role, text.strip()) for text in self.operators.split("|")):
+        if self.after and operator.tags.get("after") != self.after:
+            return False
+        patterns = self.operators.split("|")
+        if not any(fnmatchcase(operator.role, pattern.strip()) for pattern in patterns):
             return False
         layers = parse_layers(self.layers)
         return not layers or (layer is not None and layer in layers)
@@ -189,7 +194,7 @@ class SparsityProfile:
     def _at_layer(self, operator: Operator, tensor: Tensor, layer: int | None) -> DensitySpec:
         spec: DensitySpec = getattr(self, tensor.tensor_class.value)
         for rule in self.rules.values():
-            if rule.matches(operator.role, layer, tensor.tensor_class):
+            if rule.matches(operator, tensor, layer):
                 spec = rule.apply(spec)
         return spec
 
@@ -200,6 +205,39 @@ class SparsityProfile:
             key = tuple(self._at_layer(operator, tensor, layer) for tensor in operator.tensors)
             groups.setdefault(key, []).append(layer)
         return [tuple(layers) for layers in groups.values()]
+
+
+def n_m_per_layer(
+    layers: Sequence[str],
+    patterns: Sequence[str],
+    weight: DensitySpec = DENSE,
+    activation: DensitySpec = DENSE,
+    kv: DensitySpec = DENSE,
+) -> SparsityProfile:
+    """A profile of one N:M weight pattern per group of layers.
+
+    Args:
+        layers: Groups of layers, for example ["0-3", "4-31"].
+        patterns: Their patterns, kept:group, for example ["4:8", "2:8"].
+        weight: Of weights in no listed layer (the LM head's, too).
+        activation: Of operands computed at run time.
+        kv: Of cached keys and values.
+
+    Raises:
+        ValueError: If layers or a pattern cannot be read, or their numbers differ.
+
+    >>> n_m_per_layer(["0-3"], ["4:8"]).rules["0-3"].spec.density
+    0.5
+    """
+    if len(layers) != len(patterns):
+        raise ValueError(
+            f"patterns must be as many as the {len(layers)} groups in layers, got {len(patterns)}"
+        )
+    rules = {}
+    for group, text in zip(layers, patterns, strict=True):
+        pattern = NMPattern.parse(str(text))
+        rules[str(group)] = DensityRule(layers=group, spec=n_m(pattern.n, pattern.m))
+    return SparsityProfile("nm_per_layer", weight, activation, kv, rules=rules)
 
 
 def split_by_layer(workload: Workload, profile: SparsityProfile) -> Workload:

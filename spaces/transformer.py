@@ -8,7 +8,7 @@ Projections of one role and shape are one operator: `kv_proj` runs twice per lay
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spaces.language_model import ACTIVATIONS, CACHED, Pass, layered
 from spaces.workload import Operator, matmul, require_positive
@@ -35,6 +35,7 @@ class TransformerShape:
             have cross-attention.
         kv_heads: Key/value heads of grouped-query attention; 0 means as many as `heads`.
         head_dim: Width of a head; 0 means `hidden / heads`.
+        nonlinearity: Function before the last feed-forward matrix; `relu` leaves exact zeros.
         gated: Feed-forward of three matrices (gate, up, down) instead of two (up, down).
         tied_embeddings: The LM head reuses the token embedding.
         bias: `none`, `qkv`, or `all` (projections and feed-forward).
@@ -64,6 +65,7 @@ class TransformerShape:
     encoder_layers: int = 0
     kv_heads: int = 0
     head_dim: int = 0
+    nonlinearity: str = "gelu"
     gated: bool = False
     tied_embeddings: bool = True
     bias: str = "none"
@@ -226,7 +228,7 @@ class TransformerShape:
             *(layered(operator, layers) for operator in attention),
             layered(o, layers),
             layered(up, layers, calls=ups),
-            layered(down, layers),
+            replace(layered(down, layers), tags={"after": self.nonlinearity}),
         )
 
     def _cross_keys(self, run: Pass) -> tuple[Operator, ...]:
