@@ -1,0 +1,175 @@
+"""Opens an MLflow store: checks that it can be reached, makes its schema once, tunes SQLite.
+
+Nothing here prints or raises a text that contains the password of a URI.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CONNECT_TIMEOUT_S = 5.0
+_DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # a study talks to nobody but the store it was given
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a dead server is noticed in seconds, not minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+
+
+class TrackingError(ValueError):
+    """The tracking store cannot be used; the message says why and what helps."""
+
+
+def redacted(text: str) -> str:
+    """The text with the password of every URI in it replaced.
+
+    >>> redacted("postgresql://me:secret@db:5432/runs")
+    'postgresql://me:***@db:5432/runs'
+    """
+    return re.sub(r"(://[^/\s:@]*):[^/\s]*@", r"\1:***@", text)
+
+
+def scrubbed(error: BaseException, uri: str) -> str:
+    """The message of an error on one line, without the password of `uri`."""
+    password = urlsplit(uri).password
+    text = " ".join(str(error).split()) or type(error).__name__
+    return redacted(text.replace(password, "***") if password else text)[:300]
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of a SQLite URI, None for any other store.
+
+    >>> sqlite_path("sqlite:///runs/mlflow.db")
+    PosixPath('runs/mlflow.db')
+    """
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def check_store(uri: str) -> None:
+    """Raise TrackingError if the store cannot be reached; takes milliseconds, imports nothing.
+
+    A server is asked for a connection, a SQLite file's folder is made.
+    """
+    path = sqlite_path(uri)
+    if path is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrackingError(f"tracking.uri: cannot make {path.parent}: {error}") from None
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise TrackingError(f"tracking.uri: {path} cannot be written")
+        return
+    parts = urlsplit(uri)
+    scheme = parts.scheme.split("+")[0]
+    if parts.hostname and scheme in _DEFAULT_PORTS:
+        address = (parts.hostname, parts.port or _DEFAULT_PORTS[scheme])
+        try:
+            socket.create_connection(address, timeout=CONNECT_TIMEOUT_S).close()
+        except OSError as error:
+            raise TrackingError(
+                f"tracking.uri: the server {redacted(uri)} does not answer "
+                f"({error.strerror or error}); start it, or use tracking=local or tracking=none"
+            ) from None
+
+
+def open_store(uri: str) -> MlflowClient:
+    """A client of the store; its schema is made by one process at a time.
+
+    Raises:
+        TrackingError: If the store cannot be opened.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    path = sqlite_path(uri)
+    try:
+        if path is None:
+            return MlflowClient(tracking_uri=uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _open_sqlite(uri, path)
+    except Exception as error:
+        raise TrackingError(
+            f"tracking.uri: cannot open {redacted(uri)}: {scrubbed(error, uri)}"
+        ) from error
+
+
+def _open_sqlite(uri: str, path: Path) -> MlflowClient:
+    """Open a SQLite store under a lock and let every connection write ahead."""
+    from filelock import FileLock
+    from mlflow import MlflowClient
+    from sqlalchemy import event
+
+    with FileLock(f"{path}.lock"):
+        client = MlflowClient(tracking_uri=uri)
+        engine = client._tracking_client.store.engine
+        if not event.contains(engine, "connect", _tune_sqlite):
+            event.listen(engine, "connect", _tune_sqlite)
+            engine.dispose()  # connections made so far are not tuned
+        client.search_experiments(max_results=1)
+    return client
+
+
+def _tune_sqlite(connection: Any, _record: Any) -> None:
+    """Per connection: concurrent readers, one fsync per checkpoint, patience with other writers."""
+    cursor = connection.cursor()
+    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=NORMAL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def ensure_experiment(client: MlflowClient, uri: str, name: str) -> str:
+    """The experiment's identifier; it is made when it does not exist.
+
+    Artifacts of a local store lie beside its file, those of a server where the server says.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        path = sqlite_path(uri)
+        folder = (path.parent / "artifacts").resolve().as_uri() if path else None
+        tags = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI on the runs
+        with contextlib.suppress(MlflowException):  # another process has just made it
+            return client.create_experiment(name, artifact_location=folder, tags=tags)
+        found = client.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"tracking.experiment: {name!r} was deleted in the store; restore it or choose "
+            f"another name"
+        )
+    return str(found.experiment_id)
+
+
+def ui_address(uri: str) -> str:
+    """Where the MLflow UI of this store is, once started."""
+    if urlsplit(uri).scheme in ("http", "https"):
+        return redacted(uri).rstrip("/")
+    return "http://127.0.0.1:5000"
+
+
+def ui_command(uri: str) -> str | None:
+    """The command that starts the UI on the local machine; None when a server runs it already."""
+    if urlsplit(uri).scheme in ("http", "https"):
+        return None
+    path = sqlite_path(uri)
+    shown = f"sqlite:///{path.resolve()}" if path else redacted(uri)
+    return f"mlflow ui --backend-store-uri {shown} --host 127.0.0.1 --port 5000"
+
+
+def ui_link(uri: str, experiment_id: str) -> str:
+    """The experiment's runs, sorted by creation: the one order in which trials nest."""
+    view = "searchFilter=&orderByKey=attributes.start_time&orderByAsc=false&startTime=ALL"
+    return f"{ui_address(uri)}/#/experiments/{experiment_id}/runs?{view}&lifecycleFilter=Active"
