@@ -222,7 +222,7 @@ class Workload:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(
-                    f"workload {self.name!r}: operator names must differ, got {name!r}"
+                    f"workload {self.name!r}: operator names must differ, got {name!r} twice"
                 )
 
     @property
