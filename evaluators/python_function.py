@@ -55,10 +55,16 @@ class FunctionEvaluator:
     Attributes:
         path: Python file.
         function: Name of the function in it.
+
+    Raises:
+        ValueError: At once, when there is no such function.
     """
 
     path: str
     function: str = "evaluate"
+
+    def __post_init__(self) -> None:
+        load_function(self.path, self.function)
 
     @cached_property
     def _call(self) -> Callable[..., Mapping[str, float]]:

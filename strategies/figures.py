@@ -23,6 +23,7 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 
 GREY = PALETTE[-1]
 SIZE_IN = (7.2, 4.5)
+_LABEL = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
 MAX_POINTS = 5000
 """Points drawn at most; a scatter plot of more says nothing more."""
 MAX_LINES = 200
@@ -134,8 +135,8 @@ def parallel_coordinates_figure(result: StudyResult) -> Figure:
     for position, name in enumerate(columns):
         low, high = labels[name]
         axes.axvline(position, color="black", linewidth=0.6)
-        axes.text(position, -0.04, low, ha="center", va="top", fontsize=7)
-        axes.text(position, 1.04, high, ha="center", va="bottom", fontsize=7)
+        axes.text(position, -0.04, low, ha="center", va="top", fontsize=7, bbox=_LABEL)
+        axes.text(position, 1.04, high, ha="center", va="bottom", fontsize=7, bbox=_LABEL)
     axes.set_xticks(range(len(columns)), list(columns), rotation=25, ha="right", fontsize=8)
     axes.tick_params(axis="x", pad=14)
     axes.set_yticks([])

@@ -8,9 +8,10 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -22,6 +23,9 @@ from strategies.study_result import StudyResult
 from strategies.trial_log import TrialLog, create_log, resume_log
 from strategies.tuner import Observer, Tuner
 from strategies.user_errors import UserError
+
+if TYPE_CHECKING:
+    from strategies.tracking import MlflowTracker, TrackingSettings
 
 TRIALS_FILE = "trials.sqlite"
 CONFIG_FILE = "config.yaml"
@@ -50,6 +54,7 @@ class Setup:
         budget: When to stop.
         config: The resolved configuration as plain data.
         resumed: True when the folder holds a study to go on with.
+        tracking: Where trials are tracked; None = nowhere.
     """
 
     name: str
@@ -58,34 +63,58 @@ class Setup:
     budget: Budget
     config: Mapping[str, Any]
     resumed: bool
+    tracking: TrackingSettings | None
 
 
 def run(config: DictConfig) -> float | None:
     """Run the study; returns the best value of its first objective, for sweeps."""
     setup = prepare(config)
     strategy = make_strategy(config_node(setup, "strategy"), setup.problem, seed_of(setup))
-    observers = make_observers(setup)
-    with open_log(setup) as log:
+    with open_log(setup) as log, ExitStack() as stack:
+        tracker = open_tracker(setup, log)
+        observers: list[Observer] = [] if setup.config["quiet"] else [progress_line()]
+        if tracker is not None:
+            observers.append(stack.enter_context(tracker))
         tuner = Tuner(setup.problem, strategy, log, setup.budget, observers)
         for name, columns in baseline_columns(setup.problem):
             tuner.enqueue(columns, {"baseline": name})
         result = tuner.run()
-        publish(setup, result)
         best = result.best_of(setup.problem.goal.metrics[0])
+        publish(setup, result, tracker)
+    show_tracking(setup, tracker)
     if result.ended_by == "interrupted":
         raise KeyboardInterrupt
     return None if best is None else float(best.metrics[setup.problem.goal.metrics[0]])
 
 
-def publish(setup: Setup, result: StudyResult) -> None:
-    """Write the artifacts of a study and show what it found."""
+def publish(setup: Setup, result: StudyResult, tracker: MlflowTracker | None) -> None:
+    """Write the artifacts of a study, hand them to the tracker, and show what was found."""
     from strategies.outcome import gather, print_json, print_outcome, write_outcome
 
     folder = setup.folder / ARTIFACTS
     findings = gather(setup.problem.space, setup.problem.evaluator, result)
     write_outcome(folder, findings, result, command_line())
+    if tracker is not None:
+        tracker.add_artifacts(folder)
+        tracker.add_artifacts(setup.folder / CONFIG_FILE)
+        tracker.add_metrics(breakdown_metrics(findings.breakdown))
     show = print_json if setup.config["quiet"] else print_outcome
     show(findings, folder)
+
+
+def show_tracking(setup: Setup, tracker: MlflowTracker | None) -> None:
+    """How to look at the tracked study; known once its parent run exists."""
+    if tracker is not None and tracker.link and not setup.config["quiet"]:
+        print(f"MLflow UI: {tracker.command or 'on the tracking server'}\n  then {tracker.link}")
+
+
+def breakdown_metrics(breakdown: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """`breakdown/GROUP/PART` -> energy [pJ], as tracked on the parent run."""
+    return {
+        f"breakdown/{group}/{part}_pj": float(value)
+        for group, parts in breakdown.items()
+        for part, value in parts.items()
+    }
 
 
 def prepare(config: DictConfig) -> Setup:
@@ -107,6 +136,7 @@ def prepare(config: DictConfig) -> Setup:
         budget=instantiate({"_target_": "strategies.budget.Budget", **plain["budget"]}, "budget"),
         config=plain,
         resumed=resumed,
+        tracking=tracking_settings(config),
     )
 
 
@@ -140,20 +170,38 @@ def seed_of(setup: Setup) -> int:
     return seed
 
 
-def make_observers(setup: Setup) -> list[Observer]:
-    """The progress line, and the tracker when tracking is on."""
+def progress_line() -> Observer:
+    """The progress line, on stderr so that tables can be piped."""
     from rich.console import Console
 
     from strategies.terminal import ProgressLine
 
-    observers: list[Observer] = (
-        [] if setup.config["quiet"] else [ProgressLine(Console(stderr=True))]
-    )
-    tracking = setup.config["tracking"]
-    if tracking:
-        node = OmegaConf.create(tracking)
-        observers.append(instantiate(node, "tracking", problem=setup.problem, folder=setup.folder))
-    return observers
+    return ProgressLine(Console(stderr=True))
+
+
+def tracking_settings(config: DictConfig) -> TrackingSettings | None:
+    """Where the study is tracked, None when tracking is off; the store must answer.
+
+    Raises:
+        ValueError: In one line, when the settings are wrong or the store cannot be reached.
+    """
+    if config.tracking.uri is None:
+        return None
+    from strategies.mlflow_store import check_store
+
+    params = {"choices": chosen_options(), "seed": config.seed, "overrides": task_overrides()}
+    settings: TrackingSettings = instantiate(config.tracking, "tracking", params=params)
+    check_store(settings.uri)
+    return settings
+
+
+def open_tracker(setup: Setup, log: TrialLog) -> MlflowTracker | None:
+    """The tracker of this study; None when tracking is off."""
+    if setup.tracking is None:
+        return None
+    from strategies.tracking import MlflowTracker
+
+    return MlflowTracker(setup.tracking, log, setup.problem.space)
 
 
 def open_log(setup: Setup) -> TrialLog:
@@ -212,6 +260,16 @@ def task_overrides() -> list[str]:
     from hydra.core.hydra_config import HydraConfig
 
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def chosen_options() -> dict[str, str]:
+    """Group -> chosen option, of the groups that are ours; empty outside Hydra."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return {}
+    choices = HydraConfig.get().runtime.choices
+    return {str(k): str(v) for k, v in choices.items() if not str(k).startswith("hydra")}
 
 
 def command_line() -> str:
