@@ -41,107 +41,36 @@ class Lists(NamedTuple):
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def link_cost(c, m, where, at, words, share, fresh, inst, load):  # type: ignore[no-untyped-def]
-    """Energy of one tensor's traffic between two levels [pJ]; adds the ports' cycles to `load`.
-
-    where = (tensor, parent, child); at = (sub-grid index of the child's tile, of the grandchild's);
-    words = words at the child; share = spatial trips that share one word of the parent;
-    fresh = words visited for the first time at (parent, child); inst = instances used by level.
-    """
-    t, parent, child = where
-    up = words / share
-    fill, pull = words, up
-    energy = 0.0
-    if t == m.output:
-        fill, pull = words - fresh[1], up - fresh[0]
-        drain = up - (m.saved * fresh[0] if parent == 0 else 0.0)
-        energy += drain * c.write[t, parent, at[0]]
-        energy += m.drain_read * words * c.read[t, child, at[1]]
-        port = m.write_port[parent]
-        if port >= 0:
-            load[port] += drain * c.bits[t, parent, at[0]] * m.write_cycles[parent] / inst[parent]
-        port = m.read_port[child]
-        if port >= 0:
-            moved = m.drain_read * words * c.bits[t, child, at[1]]
-            load[port] += moved * m.read_cycles[child] / inst[child]
-    port = m.write_port[child]
-    if port >= 0:
-        load[port] += fill * c.bits[t, child, at[1]] * m.write_cycles[child] / inst[child]
-    port = m.read_port[parent]
-    if port >= 0:
-        load[port] += pull * c.bits[t, parent, at[0]] * m.read_cycles[parent] / inst[parent]
-    return energy + fill * c.write[t, child, at[1]] + pull * c.read[t, parent, at[0]]
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def leaf_cost(c, m, t, level, own, accesses, fresh, inst, load):  # type: ignore[no-untyped-def]
-    """Energy of the compute units' accesses to a tensor's innermost keeper [pJ]; loads as above."""
-    reads = accesses
-    energy = 0.0
-    if t == m.output:
-        reads = max(accesses - fresh, 0.0)
-        energy += accesses * c.leaf_write[t, level, own]
-        port = m.write_port[level]
-        if port >= 0:
-            moved = accesses * c.leaf_write_bits[t, level, own]
-            load[port] += moved * m.write_cycles[level] / inst[level]
-    port = m.read_port[level]
-    if port >= 0:
-        moved = reads * c.leaf_read_bits[t, level, own]
-        load[port] += moved * m.read_cycles[level] / inst[level]
-    return energy + reads * c.leaf_read[t, level, own]
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def sub_index(g, t, extent):  # type: ignore[no-untyped-def]
-    """Sub-grid index of tensor t's tile for extents given as divisor indices, shape (R,)."""
-    index = 0
-    for r in range(extent.shape[0]):
-        index += g.sub[t, r] * extent[r]
-    return index
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def grid_index(g, extent):  # type: ignore[no-untyped-def]
-    """Full-grid index."""
-    index = 0
-    for r in range(extent.shape[0]):
-        index += g.stride[r] * extent[r]
-    return index
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def node_words(g, c, t, own, extent):  # type: ignore[no-untyped-def]
-    """Words written into all instances of a tile over the whole run: P / u."""
-    words = c.words[t, own]
-    for r in range(extent.shape[0]):
-        if not g.relevant[t, r]:
-            words *= g.size[r, g.count[r] - 1] / g.size[r, extent[r]]
-    return words
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def first_extent(g, c, t, free_top, inner, full, out):  # type: ignore[no-untyped-def]
-    """The smallest tile of a node around `inner`; irrelevant ranks at once full if `free_top`."""
+def first_extent(open_ranks, at_once, inner, full, out):  # type: ignore[no-untyped-def]
+    """The smallest tile of a node around `inner`; ranks taken `at_once` are full."""
     for r in range(inner.shape[0]):
-        out[r] = full[r] if free_top and not g.relevant[t, r] else inner[r]
+        out[r] = full[r] if at_once[r] and not open_ranks[r] else inner[r]
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def next_extent(g, c, t, free_top, inner, full, out):  # type: ignore[no-untyped-def]
+def next_extent(div, open_ranks, inner, full, out):  # type: ignore[no-untyped-def]
     """Advance `out` to the node's next tile around `inner`; False after the last."""
     for r in range(inner.shape[0]):
-        relevant = g.relevant[t, r]
-        if relevant and not c.grows[t]:
-            continue
-        if free_top and not relevant:
+        if not open_ranks[r]:
             continue
         for larger in range(out[r] + 1, full[r] + 1):
-            if g.div[r, larger, inner[r]] >= 0 and g.div[r, full[r], larger] >= 0:
+            if div[r, larger, inner[r]] >= 0 and div[r, full[r], larger] >= 0:
                 out[r] = larger
                 return True
         out[r] = inner[r]
     return False
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def choose_ranks(relevant, grows, outermost, open_ranks, at_once):  # type: ignore[no-untyped-def]
+    """Which ranks a node enumerates, and which it takes whole because nothing else is charged.
+
+    Below a node its tensor's irrelevant ranks grow; below the level's outermost one they grow at no
+    cost. The relevant ranks grow too where the bits per word depend on the tile.
+    """
+    for r in range(relevant.shape[0]):
+        at_once[r] = outermost and not relevant[r]
+        open_ranks[r] = grows if relevant[r] else not outermost
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -202,38 +131,29 @@ def sort_entries(lists, first, last):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def price_node(g, c, m, t, extent, inner, share, inst, load):  # type: ignore[no-untyped-def]
-    """Energy of one node of level 1 [pJ] and its resident bits.
-
-    inner = (sub-grid index of the tile below or -1 for none, spatial sharing below);
-    share = spatial sharing between level 0 and level 1.
-    """
-    own = sub_index(g, t, extent)
-    below = own if inner[0] < 0 else inner[0]
-    words = node_words(g, c, t, own, extent)
-    fresh = c.words[t, own]
-    energy = link_cost(
-        c, m, (t, 0, 1), (own, below), words, share, (fresh, fresh * share), inst, load
-    )
-    if inner[0] < 0 and c.grows[t]:
-        energy += leaf_cost(c, m, t, 1, own, g.total / inner[1], fresh * share, inst, load)
-    return energy, c.elements[t, own] * c.bits[t, 1, below]
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def fill_list(g, c, m, orders, mask_rows, base, full, below, share, inst, lists):  # type: ignore[no-untyped-def]
+def fill_list(grid, outer, machine, orders, rows, base, full, below, lists):  # type: ignore[no-untyped-def]
     """Append the Pareto list of level 1's placements around the base tile to the store.
 
-    Depth d of the walk is the d-th node from inside; `below` is (T, 2): what stands below a tensor.
+    Depth d of the walk is the d-th node from inside. `below` (T, 4): sub-grid index of the tile
+    inside a tensor's own (-1: none), dense accesses of the compute units, instances of level 1, and
+    whether the tensor grows.
     """
-    tensors, ranks = g.relevant.shape
+    div, stride, relevant = grid.div, grid.stride, grid.relevant
+    side, side_load, fill, spill = outer.side, outer.side_load, outer.fill, outer.spill
+    tensors, ranks = relevant.shape
+    write_port, read_port = machine.write_port[1], machine.read_port[1]
+    into, out_of = machine.write_cycles[1] / below[0, 2], machine.read_cycles[1] / below[0, 2]
     extent = np.zeros((tensors, ranks), dtype=np.int64)
-    energy = np.zeros(tensors + 1)
-    room = np.zeros(tensors + 1)
-    load = np.zeros((tensors + 1, m.ports))
+    open_ranks = np.zeros((tensors, ranks), dtype=np.bool_)
+    at_once = np.zeros((tensors, ranks), dtype=np.bool_)
+    energy, room = np.zeros(tensors + 1), np.zeros(tensors + 1)
+    load = np.zeros((tensors + 1, machine.ports))
     tile = np.zeros(tensors, dtype=np.int64)
-    first = lists.used[0]
-    for row in range(mask_rows[0], mask_rows[1]):
+    at = np.zeros(tensors, dtype=np.int64)
+    first, visited = lists.used[0], 0
+    room[0] = machine.capacity[1]
+    slack = -1e-9 * machine.capacity[1]
+    for row in range(rows[0], rows[1]):
         nodes = 0
         while nodes < tensors and orders[row, nodes] >= 0:
             nodes += 1
@@ -241,51 +161,77 @@ def fill_list(g, c, m, orders, mask_rows, base, full, below, share, inst, lists)
         if nodes == 0:
             insert_entry(lists, first, 0.0, load[0], tile, row)
             continue
+        for d in range(nodes):
+            t = orders[row, nodes - 1 - d]
+            choose_ranks(relevant[t], below[t, 3] > 0, d == nodes - 1, open_ranks[d], at_once[d])
         depth = 0
-        room[0] = m.capacity[1]
-        first_extent(g, c, orders[row, nodes - 1], nodes == 1, base, full, extent[0])
+        first_extent(open_ranks[0], at_once[0], base, full, extent[0])
         while depth >= 0:
             t = orders[row, nodes - 1 - depth]
-            top = depth == nodes - 1
-            inner = base if depth == 0 else extent[depth - 1]
-            load[depth + 1] = load[depth]
-            cost, bits = price_node(
-                g, c, m, t, extent[depth], (int(below[t, 0]), below[t, 1]), share[t], inst,
-                load[depth + 1],
-            )  # fmt: skip
-            lists.used[2] += 1
-            energy[depth + 1] = energy[depth] + cost
-            room[depth + 1] = room[depth] - bits
-            fits = room[depth + 1] >= -1e-9 * m.capacity[1]
-            if fits and not top:
-                depth += 1
-                t = orders[row, nodes - 1 - depth]
-                first_extent(g, c, t, depth == nodes - 1, extent[depth - 1], full, extent[depth])
-                continue
+            index = 0
+            for r in range(ranks):
+                index += stride[r] * extent[depth, r]
+            at[depth] = index
+            visited += 1
+            inside = int(below[t, 0])
+            if inside < 0:
+                inside = outer.own[t, index]
+            bits = outer.bits[t, inside]
+            room[depth + 1] = room[depth] - outer.elements[t, index] * bits
+            fits = room[depth + 1] >= slack
             if fits:
+                words, back = fill[t, index], spill[t, index]
+                cost = side[t, index] + words * outer.write[t, inside]
+                cost += back * outer.read[t, inside]
+                for v in range(machine.ports):
+                    load[depth + 1, v] = load[depth, v] + side_load[t, index, v]
+                if write_port >= 0:
+                    load[depth + 1, write_port] += words * bits * into
+                if read_port >= 0:
+                    load[depth + 1, read_port] += back * bits * out_of
+                if below[t, 3] > 0 and below[t, 0] < 0:
+                    reads = below[t, 1]
+                    if t == machine.output:
+                        reads -= outer.fresh[t, index]
+                        cost += below[t, 1] * outer.leaf_write[t, inside]
+                        if write_port >= 0:
+                            moved = below[t, 1] * outer.leaf_write_bits[t, inside]
+                            load[depth + 1, write_port] += moved * into
+                    cost += reads * outer.leaf_read[t, inside]
+                    if read_port >= 0:
+                        moved = reads * outer.leaf_read_bits[t, inside]
+                        load[depth + 1, read_port] += moved * out_of
+                energy[depth + 1] = energy[depth] + cost
+                if depth < nodes - 1:
+                    depth += 1
+                    first_extent(
+                        open_ranks[depth], at_once[depth], extent[depth - 1], full, extent[depth]
+                    )
+                    continue
                 for d in range(nodes):
-                    tile[orders[row, nodes - 1 - d]] = grid_index(g, extent[d])
+                    tile[orders[row, nodes - 1 - d]] = at[d]
                 insert_entry(lists, first, energy[depth + 1], load[depth + 1], tile, row)
             while depth >= 0:
                 t = orders[row, nodes - 1 - depth]
                 inner = base if depth == 0 else extent[depth - 1]
-                # A dense node's tile does not change with its irrelevant trips: no room, no retry.
-                if (fits or c.grows[t]) and next_extent(
-                    g, c, t, depth == nodes - 1, inner, full, extent[depth]
+                # A dense tile does not change with its irrelevant trips: no room now, no room then.
+                if (fits or below[t, 3] > 0) and next_extent(
+                    div, open_ranks[depth], inner, full, extent[depth]
                 ):
                     break
                 fits = True
                 depth -= 1
+    lists.used[2] += visited
     sort_entries(lists, first, lists.used[0])
     return first
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def find_slot(lists, key):  # type: ignore[no-untyped-def]
+def find_slot(keys, key):  # type: ignore[no-untyped-def]
     """Slot of a key in the table, or of the free place where it belongs."""
-    size = lists.keys.shape[0]
+    size = keys.shape[0]
     slot = (key * 0x9E3779B97F4A7C1 >> 20) & (size - 1)
-    while lists.keys[slot] != -1 and lists.keys[slot] != key:
+    while keys[slot] != -1 and keys[slot] != key:
         slot = (slot + 1) & (size - 1)
     return slot
 

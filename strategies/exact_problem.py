@@ -87,6 +87,18 @@ class Costs(NamedTuple):
     whole: IntArray
 
 
+class Points(NamedTuple):
+    """Every point of the full grid.
+
+    Attributes:
+        own: Sub-grid index of each tensor, shape (T, G).
+        refetch: Trips of each tensor's irrelevant ranks outside, shape (T, G).
+    """
+
+    own: IntArray
+    refetch: FloatArray
+
+
 class Machine(NamedTuple):
     """What does not depend on extents.
 
@@ -160,6 +172,18 @@ def build_grid(sizes: tuple[int, ...], relevant: tuple[tuple[bool, ...], ...]) -
     rows = np.array(relevant, dtype=np.bool_)
     total = float(np.prod(np.array(sizes, dtype=np.float64)))
     return Grid(extent, count, mul, div, _strides(count), _sub_strides(count, rows), rows, total)
+
+
+@lru_cache(maxsize=128)
+def build_points(sizes: tuple[int, ...], relevant: tuple[tuple[bool, ...], ...]) -> Points:
+    """Every point of an operator's grid."""
+    grid = build_grid(sizes, relevant)
+    axes = [np.arange(n) for n in grid.count]
+    index = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=-1)
+    trips = np.stack([size / grid.size[r, index[:, r]] for r, size in enumerate(sizes)], axis=-1)
+    own = np.stack([index @ row for row in grid.sub])
+    refetch = np.stack([np.where(row, 1.0, trips).prod(axis=-1) for row in grid.relevant])
+    return Points(own, refetch)
 
 
 def _strides(count: IntArray) -> IntArray:

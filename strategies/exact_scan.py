@@ -14,60 +14,32 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from strategies.exact_kernels import (
-    SLACK,
-    Lists,
-    fill_list,
-    find_slot,
-    first_extent,
-    grid_index,
-    leaf_cost,
-    link_cost,
-    next_extent,
-    node_words,
-    sub_index,
-)
+from strategies.exact_kernels import SLACK, fill_list, find_slot
 
 ENERGY, LATENCY, EDP, PARETO = range(4)
 """Objective codes. The single ones break ties by the other metric."""
 
 
-class Leaves(NamedTuple):
-    """Placements of the innermost storage level.
-
-    Attributes:
-        mask: Tensors kept, shape (n,).
-        row: Row of the node orders, shape (n,).
-        top: Extents (divisor indices) below everything of the level, shape (n, R).
-        tile: Full-grid index of each tensor's tile, -1 = bypassed; shape (n, T).
-        own: Sub-grid index of the same, 0 = bypassed; shape (n, T).
-        words: Words written into the level over the run, shape (n, T).
-    """
-
-    mask: NDArray[np.int64]
-    row: NDArray[np.int64]
-    top: NDArray[np.int64]
-    tile: NDArray[np.int64]
-    own: NDArray[np.int64]
-    words: NDArray[np.float64]
-
-
 class Setting(NamedTuple):
-    """The spatial trips outside and inside the two levels being joined.
+    """One choice of the outer and the innermost fan-out, and what the scan is after.
 
     Attributes:
-        full: Extents (divisor indices) that level 1 divides, shape (R,).
-        share0, used0: Sharing per tensor and instances used between levels 0 and 1 (3 levels).
-        share2, used2: The same between the innermost level and the compute units.
+        full: Divisor indices that level 1's tiles divide, shape (R,).
+        below: Template of what stands inside level 1, see `fill_list`, shape (T, 4).
+        share2: Sharing between the innermost level and the compute units, shape (T,).
+        least: Least energy of moving each tensor into level 1 once [pJ], shape (T,).
+        used: Instances of level 1, and of compute units under one innermost instance.
+        fixed: Energy of the computes [pJ].
         mode: Objective code.
         tag: Written into an archive entry's first two fields.
     """
 
     full: NDArray[np.int64]
-    share0: NDArray[np.float64]
-    used0: float
+    below: NDArray[np.float64]
     share2: NDArray[np.float64]
-    used2: float
+    least: NDArray[np.float64]
+    used: tuple[float, float]
+    fixed: float
     mode: int
     tag: tuple[int, int]
 
@@ -158,157 +130,28 @@ def store(mode, archive, energy, cycles):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def enumerate_leaves(g, c, m, orders, starts, level, base, full, leaves):  # type: ignore[no-untyped-def]
-    """Fill `leaves` with every placement of the innermost level that fits; returns how many.
-
-    Returns minus the number wanted so far when the store is too small.
-    """
-    tensors, ranks = g.relevant.shape
-    extent = np.zeros((tensors, ranks), dtype=np.int64)
-    room = np.zeros(tensors + 1)
-    count, limit = 0, leaves.mask.shape[0]
-    for mask in range(1 << tensors):
-        if m.masks[level, mask] == 0:
-            continue
-        for row in range(starts[mask], starts[mask + 1]):
-            nodes = 0
-            while nodes < tensors and orders[row, nodes] >= 0:
-                nodes += 1
-            depth = 0
-            room[0] = m.capacity[level]
-            if nodes > 0:
-                first_extent(g, c, orders[row, nodes - 1], False, base, full, extent[0])
-            while depth >= 0:
-                fits = True
-                if nodes > 0:
-                    t = orders[row, nodes - 1 - depth]
-                    own = sub_index(g, t, extent[depth])
-                    bits = c.elements[t, own] * c.bits[t, level, own]
-                    room[depth + 1] = room[depth] - bits
-                    fits = room[depth + 1] >= -1e-9 * m.capacity[level]
-                if fits and depth < nodes - 1:
-                    depth += 1
-                    t = orders[row, nodes - 1 - depth]
-                    first_extent(g, c, t, False, extent[depth - 1], full, extent[depth])
-                    continue
-                if fits:
-                    if count < limit:
-                        leaves.mask[count] = mask
-                        leaves.row[count] = row
-                        leaves.top[count] = base if nodes == 0 else extent[nodes - 1]
-                        leaves.tile[count] = -1
-                        leaves.own[count] = 0
-                        leaves.words[count] = 0.0
-                        for d in range(nodes):
-                            t = orders[row, nodes - 1 - d]
-                            own = sub_index(g, t, extent[d])
-                            leaves.tile[count, t] = grid_index(g, extent[d])
-                            leaves.own[count, t] = own
-                            leaves.words[count, t] = node_words(g, c, t, own, extent[d])
-                    count += 1
-                if nodes == 0:
-                    break
-                while depth >= 0:
-                    t = orders[row, nodes - 1 - depth]
-                    inner = base if depth == 0 else extent[depth - 1]
-                    if (fits or c.grows[t]) and next_extent(
-                        g, c, t, False, inner, full, extent[depth]
-                    ):
-                        break
-                    fits = True
-                    depth -= 1
-    return count if count <= limit else -count
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def undominated_leaves(leaves, group, order, grows):  # type: ignore[no-untyped-def]
-    """Mark the placements that no other of the same group beats in every tensor's words."""
-    n = order.shape[0]
-    good = np.ones(n, dtype=np.bool_)
-    begin = 0
-    while begin < n:
-        end = begin + 1
-        while end < n and group[order[end]] == group[order[begin]]:
-            end += 1
-        for i in range(begin, end):
-            a = order[i]
-            for j in range(begin, end):
-                b = order[j]
-                if i == j or not good[b]:
-                    continue
-                no_worse, better = True, j < i
-                for t in range(leaves.words.shape[1]):
-                    if grows[t] and leaves.own[a, t] != leaves.own[b, t]:
-                        no_worse = False
-                    if leaves.words[b, t] > leaves.words[a, t]:
-                        no_worse = False
-                    if leaves.words[b, t] < leaves.words[a, t]:
-                        better = True
-                if no_worse and better:
-                    good[a] = False
-                    break
-        begin = end
-    return good
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def price_leaf(c, m, setting, total, leaf, t, share1, inst, cost, load):  # type: ignore[no-untyped-def]
-    """Price tensor t for each level that may stand outside the innermost one.
-
-    leaf = (kept, own sub-grid index, words); cost is written, shape (levels - 1,), with its loads.
-    """
-    kept, own, words = leaf
-    levels = m.capacity.shape[0]
-    last = levels - 1
-    first_words = c.words[t, own]
-    for parent in range(last):
-        load[parent] = 0.0
-        outside = setting.share0[t] if parent == 1 else 1.0
-        share = share1 if parent == last - 1 else share1 * setting.share0[t]
-        fresh_parent = first_words * outside
-        fresh_leaf = fresh_parent * share
-        if kept:
-            energy = link_cost(
-                c, m, (t, parent, last), (own, own), words, share, (fresh_parent, fresh_leaf),
-                inst, load[parent],
-            )  # fmt: skip
-            accesses = total / setting.share2[t]
-            energy += leaf_cost(c, m, t, last, own, accesses, fresh_leaf, inst, load[parent])
-        elif parent == 1 and c.grows[t]:
-            energy = 0.0
-        else:
-            whole = own if parent > 0 else c.elements.shape[1] - 1
-            if not c.grows[t]:
-                whole = 0
-            accesses = total / setting.share2[t] / share
-            energy = leaf_cost(c, m, t, parent, whole, accesses, fresh_parent, inst, load[parent])
-        cost[parent] = energy
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def list_of(g, c, m, orders, starts, mask, base, setting, below, inst, lists):  # type: ignore[no-untyped-def]
+def list_of(grid, outer, machine, orders, starts, mask, base, full, below, lists):  # type: ignore[no-untyped-def]
     """The slot of the Pareto list for a base tile, made when it is asked for the first time."""
-    width = c.elements.shape[1] + 4096
-    key = mask * g.stride[0] * g.count[0] + grid_index(g, base)
+    width = outer.bits.shape[1] + (1 << 14)
+    key = mask
+    for r in range(base.shape[0]):
+        key = key * grid.count[r] + base[r]
     for t in range(below.shape[0]):
-        part = 0
-        if c.grows[t]:
+        if below[t, 3] > 0:
             part = int(below[t, 0])
             if part < 0:
-                part = c.elements.shape[1] + int(below[t, 1])
-        key = key * width + part
-    slot = find_slot(lists, key)
+                part = outer.bits.shape[1] + int(grid.total / below[t, 1])
+            key = key * width + part
+    slot = find_slot(lists.keys, key)
     if lists.keys[slot] == key:
         return slot
     if lists.used[1] * 2 > lists.keys.shape[0] or lists.used[0] * 2 > lists.energy.shape[0]:
         lists.keys[:] = -1
         lists.used[0] = 0
         lists.used[1] = 0
-        slot = find_slot(lists, key)
-    begin = fill_list(
-        g, c, m, orders, (starts[mask], starts[mask + 1]), base, setting.full, below,
-        setting.share0, inst, lists,
-    )  # fmt: skip
+        slot = find_slot(lists.keys, key)
+    rows = (starts[mask], starts[mask + 1])
+    begin = fill_list(grid, outer, machine, orders, rows, base, full, below, lists)
     lists.keys[slot] = key
     lists.begin[slot] = begin
     lists.length[slot] = lists.used[0] - begin
@@ -317,16 +160,16 @@ def list_of(g, c, m, orders, starts, mask, base, setting, below, inst, lists):  
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def join(m, setting, lists, slot, energy, load, cycles, archive, info):  # type: ignore[no-untyped-def]
+def join(setting, static_pj, lists, slot, energy, load, cycles, archive, info):  # type: ignore[no-untyped-def]
     """Combine one inner choice with its list of outer ones; the archive takes what improves it."""
     for i in range(lists.begin[slot], lists.begin[slot] + lists.length[slot]):
         total = energy + lists.energy[i]
-        if no_better(setting.mode, archive, total + m.static_pj * cycles, cycles):
+        if no_better(setting.mode, archive, total + static_pj * cycles, cycles):
             return
         slow = cycles
         for v in range(load.shape[0]):
             slow = max(slow, load[v] + lists.load[i, v])
-        total += m.static_pj * slow
+        total += static_pj * slow
         if no_better(setting.mode, archive, total, slow):
             continue
         place = store(setting.mode, archive, total, slow)
@@ -337,105 +180,94 @@ def join(m, setting, lists, slot, energy, load, cycles, archive, info):  # type:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def outer_bounds(g, c, m, setting, out):  # type: ignore[no-untyped-def]
-    """Least energy of moving each tensor into level 1 once [pJ], shape (T,)."""
-    for t in range(out.shape[0]):
-        words = c.words[t].min()
-        share = setting.share0[t]
-        if t == m.output:
-            out[t] = words * (1.0 - m.saved) * c.write[t, 0].min()
-        else:
-            out[t] = words * (share * c.write[t, 1].min() + c.read[t, 0].min())
+def base_tile(mul, div, top, spatial, full, base):  # type: ignore[no-untyped-def]
+    """Write the tile of an innermost placement with its spatial trips; False if it cannot be."""
+    for r in range(top.shape[0]):
+        place = mul[r, top[r], spatial[r]]
+        if place < 0 or div[r, full[r], place] < 0:
+            return False
+        base[r] = place
+    return True
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def scan(g, c, m, orders, starts, leaves, fan, setting, lists, archive):  # type: ignore[no-untyped-def]
-    """Join every leaf placement with every spatial choice `fan` and every outer placement."""
-    tensors, ranks = g.relevant.shape
-    levels = m.capacity.shape[0]
+def port_cycles(coefficients, shared, mask, own_ports, inner, load):  # type: ignore[no-untyped-def]
+    """Write the cycles of every port for one innermost placement under an outer keep mask.
+
+    own_ports = ports of the innermost level, shared by `inner` instances under one level 1.
+    """
+    load[:] = 0.0
+    for t in range(shared.shape[0]):
+        for v in range(load.shape[0]):
+            part = coefficients[t, (mask >> t) & 1, 1 + v]
+            load[v] += part[0] + part[1] / shared[t] + part[2] * shared[t]
+    for v in own_ports:
+        if v >= 0:
+            load[v] /= inner
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def scan(grid, outer, machine, orders, starts, leaves, coefficients, fan, setting, lists, archive):  # type: ignore[no-untyped-def]
+    """Join every innermost placement with every spatial choice and every outer placement."""
+    tensors, ranks = grid.relevant.shape
+    levels = machine.capacity.shape[0]
+    last = levels - 1
+    mul, div, full, mode = grid.mul, grid.div, setting.full, setting.mode
+    own_ports = np.array([machine.write_port[last], machine.read_port[last]])
+    if own_ports[0] == own_ports[1]:
+        own_ports[1] = -1
     base = np.zeros(ranks, dtype=np.int64)
-    below = np.zeros((tensors, 2))
-    cost = np.zeros((tensors, levels - 1))
-    loads = np.zeros((tensors, levels - 1, m.ports))
-    load = np.zeros(m.ports)
-    least = np.zeros(tensors)
-    inst = np.ones(levels + 1)
+    below = setting.below.copy()
+    cost = np.zeros((tensors, 2))
+    load = np.zeros(machine.ports)
     info = np.zeros(archive.info.shape[1], dtype=np.int64)
     info[0], info[1] = setting.tag
-    if levels == 3:
-        outer_bounds(g, c, m, setting, least)
-    fixed = m.compute_pj * g.total
+    fixed, static_pj = setting.fixed, machine.static_pj
     for i in range(fan.index.shape[0]):
-        inst[levels - 2] = setting.used0
-        inst[levels - 1] = setting.used0 * fan.used[i]
-        cycles = g.total * m.compute_cycles / (inst[levels - 1] * setting.used2)
-        if no_better(setting.mode, archive, fixed + m.static_pj * cycles, cycles):
+        shared = fan.shared[i]
+        cycles = grid.total * machine.compute_cycles
+        cycles /= setting.used[0] * fan.used[i] * setting.used[1]
+        if no_better(mode, archive, fixed + static_pj * cycles, cycles):
             continue
         info[2] = i
         for j in range(leaves.mask.shape[0]):
-            valid = True
-            for r in range(ranks):
-                place = g.mul[r, leaves.top[j, r], fan.index[i, r]]
-                if place < 0 or g.div[r, setting.full[r], place] < 0:
-                    valid = False
-                    break
-                base[r] = place
-            if not valid:
+            if not base_tile(mul, div, leaves.top[j], fan.index[i], full, base):
                 continue
-            bound = fixed
+            bound = fixed + static_pj * cycles
             for t in range(tensors):
-                kept = (leaves.mask[j] >> t) & 1
-                price_leaf(
-                    c, m, setting, g.total, (kept, leaves.own[j, t], leaves.words[j, t]), t,
-                    fan.shared[i, t], inst, cost[t], loads[t],
-                )  # fmt: skip
+                for parent in range(last):
+                    part = coefficients[j, t, parent, 0]
+                    cost[t, parent] = part[0] + part[1] / shared[t] + part[2] * shared[t]
                 cheapest = cost[t, 0]
                 if levels == 3:
-                    cheapest = min(cheapest, cost[t, 1] + least[t])
+                    cheapest = min(cheapest, cost[t, 1] + setting.least[t])
                 bound += cheapest
-                below[t, 0] = leaves.own[j, t] if kept else -1
-                below[t, 1] = fan.shared[i, t] * setting.share2[t]
             archive.count[1] += 1
-            if no_better(setting.mode, archive, bound + m.static_pj * cycles, cycles):
+            if no_better(mode, archive, bound, cycles):
                 archive.count[2] += 1
                 continue
+            for t in range(tensors):
+                below[t, 0] = leaves.own[j, t]
+                below[t, 1] = grid.total / (shared[t] * setting.share2[t])
             info[3] = leaves.row[j]
             info[5 : 5 + tensors] = leaves.tile[j]
             for mask in range(1 << tensors if levels == 3 else 1):
-                if levels == 3 and m.masks[1, mask] == 0:
+                if levels == 3 and machine.masks[1, mask] == 0:
                     continue
                 energy, bound = fixed, fixed
-                load[:] = 0.0
                 for t in range(tensors):
                     parent = (mask >> t) & 1
                     energy += cost[t, parent]
-                    bound += cost[t, parent] + (least[t] if parent else 0.0)
-                    for v in range(m.ports):
-                        load[v] += loads[t, parent, v]
-                slow = cycles
-                for v in range(m.ports):
-                    slow = max(slow, load[v])
-                if no_better(setting.mode, archive, bound + m.static_pj * slow, slow):
+                    bound += cost[t, parent] + (setting.least[t] if parent else 0.0)
+                if no_better(mode, archive, bound + static_pj * cycles, cycles):
                     continue
-                slot = list_of(g, c, m, orders, starts, mask, base, setting, below, inst, lists)
-                join(m, setting, lists, slot, energy, load, cycles, archive, info)
-
-
-def empty_leaves(capacity: int, tensors: int, ranks: int) -> Leaves:
-    """Room for this many innermost placements."""
-    return Leaves(
-        np.empty(capacity, dtype=np.int64),
-        np.empty(capacity, dtype=np.int64),
-        np.empty((capacity, ranks), dtype=np.int64),
-        np.empty((capacity, tensors), dtype=np.int64),
-        np.empty((capacity, tensors), dtype=np.int64),
-        np.empty((capacity, tensors)),
-    )
-
-
-def take_leaves(leaves: Leaves, chosen: NDArray[np.intp]) -> Leaves:
-    """A subset of the placements."""
-    return Leaves(*(np.ascontiguousarray(column[chosen]) for column in leaves))
-
-
-__all__ = ["Archive", "Leaves", "Lists", "Setting", "enumerate_leaves", "scan"]
+                port_cycles(coefficients[j], shared, mask, own_ports, fan.used[i], load)
+                slow = cycles
+                for v in range(machine.ports):
+                    slow = max(slow, load[v])
+                if no_better(mode, archive, bound + static_pj * slow, slow):
+                    continue
+                slot = list_of(
+                    grid, outer, machine, orders, starts, mask, base, full, below, lists
+                )
+                join(setting, static_pj, lists, slot, energy, load, cycles, archive, info)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 from evaluators.evaluation import CostTerms
 from spaces.loop_nest import MappingBatch
 from strategies.exact_kernels import Lists, new_lists
+from strategies.exact_leaves import innermost_placements
 from strategies.exact_problem import (
     Costs,
     Fanout,
     Grid,
     Machine,
+    Points,
     build_costs,
     build_fanout,
     build_grid,
     build_machine,
+    build_points,
     node_orders,
 )
 from strategies.exact_scan import (
@@ -28,14 +31,16 @@ from strategies.exact_scan import (
     LATENCY,
     PARETO,
     Archive,
-    Leaves,
     Setting,
-    empty_leaves,
-    enumerate_leaves,
     new_archive,
     scan,
-    take_leaves,
-    undominated_leaves,
+)
+from strategies.exact_tables import (
+    OuterTable,
+    Surroundings,
+    leaf_coefficients,
+    least_outer,
+    outer_table,
 )
 from strategies.mapping_builder import Block, Plan, build_mappings
 
@@ -72,6 +77,7 @@ class _Case:
     """The tables of one search."""
 
     grid: Grid
+    points: Points
     costs: Costs
     machine: Machine
     fans: tuple[Fanout, ...]
@@ -80,7 +86,6 @@ class _Case:
     sizes: NDArray[np.int64]
     formats: NDArray[np.int64]
     lists: Lists
-    plans: dict[tuple[int, int], Leaves] = field(default_factory=dict)
 
     @property
     def levels(self) -> int:
@@ -95,6 +100,7 @@ def _case(terms: CostTerms, formats: NDArray[np.int64]) -> _Case:
     orders, starts = node_orders(len(relevant))
     return _Case(
         grid=grid,
+        points=build_points(sizes, relevant),
         costs=build_costs(terms, grid, formats),
         machine=machine,
         fans=tuple(build_fanout(sizes, axes, relevant) for axes in terms.fan_out),
@@ -103,34 +109,6 @@ def _case(terms: CostTerms, formats: NDArray[np.int64]) -> _Case:
         sizes=np.array(sizes, dtype=np.int64),
         formats=formats,
         lists=new_lists(machine.ports, len(relevant)),
-    )
-
-
-def _leaves(case: _Case, base: NDArray[np.int64], full: NDArray[np.int64]) -> Leaves:
-    """Undominated placements of the innermost level around the trips of the inner fan-out."""
-    tensors, ranks = case.grid.relevant.shape
-    capacity = 1 << 14
-    while True:
-        store = empty_leaves(capacity, tensors, ranks)
-        count = enumerate_leaves(
-            case.grid,
-            case.costs,
-            case.machine,
-            case.orders,
-            case.starts,
-            case.levels - 1,
-            base,
-            full,
-            store,
-        )
-        if count >= 0:
-            break
-        capacity = -count
-    found = take_leaves(store, np.arange(count))
-    group = (found.top @ case.grid.stride) * (1 << tensors) + found.mask
-    order = np.argsort(group, kind="stable")
-    return take_leaves(
-        found, np.flatnonzero(undominated_leaves(found, group, order, case.costs.grows))
     )
 
 
@@ -172,35 +150,72 @@ def _scan_all(case: _Case, mode: int, archive: Archive) -> None:
     none = np.zeros((1, ranks), dtype=np.int64)
     alone = Fanout(none, np.ones(1), np.ones((1, tensors)), np.ones((1, 0, ranks), dtype=np.int64))
     outer = case.fans[0] if case.levels == 3 else alone
-    middle, inner = case.fans[-2], case.fans[-1]
+    inner = case.fans[-1]
     top = case.grid.count - 1
     for i0 in range(len(outer.used)):
         full = case.grid.div[np.arange(ranks), top, outer.index[i0]]
+        share0 = outer.shared[i0]
+        table = outer_table(case.points, case.costs, case.machine, share0)
         case.lists.keys[:] = -1
         case.lists.used[:2] = 0
         for i2 in range(len(inner.used)):
-            leaves = _leaves(case, inner.index[i2], full)
-            setting = Setting(
-                full,
-                outer.shared[i0],
-                float(outer.used[i0]),
-                inner.shared[i2],
-                float(inner.used[i2]),
-                mode,
-                (i0, i2),
+            around = Surroundings(
+                case.grid.total, float(outer.used[i0]), share0, inner.shared[i2]
             )
-            scan(
-                case.grid,
-                case.costs,
-                case.machine,
-                case.orders,
-                case.starts,
-                leaves,
-                middle,
-                setting,
-                case.lists,
-                archive,
-            )
+            setting = _setting(case, table, around, (full, float(inner.used[i2]), mode, (i0, i2)))
+            _scan_one(case, table, around, setting, inner.index[i2], archive)
+
+
+def _setting(
+    case: _Case,
+    table: OuterTable,
+    around: Surroundings,
+    choice: tuple[NDArray[np.int64], float, int, tuple[int, int]],
+) -> Setting:
+    full, used2, mode, tag = choice
+    below = np.zeros((len(around.share0), 4))
+    below[:, 2] = around.used
+    below[:, 3] = case.costs.grows
+    return Setting(
+        full=full,
+        below=below,
+        share2=around.share2,
+        least=least_outer(table),
+        used=(around.used, used2),
+        fixed=case.machine.compute_pj * case.grid.total,
+        mode=mode,
+        tag=tag,
+    )
+
+
+def _scan_one(
+    case: _Case,
+    table: OuterTable,
+    around: Surroundings,
+    setting: Setting,
+    base: NDArray[np.int64],
+    archive: Archive,
+) -> None:
+    leaves = innermost_placements(
+        (case.grid, case.points, case.costs, case.machine),
+        (case.orders, case.starts),
+        base,
+        setting.full,
+    )
+    coefficients = leaf_coefficients(case.costs, case.machine, leaves, around)
+    scan(
+        case.grid,
+        table,
+        case.machine,
+        case.orders,
+        case.starts,
+        leaves,
+        coefficients,
+        case.fans[-2],
+        setting,
+        case.lists,
+        archive,
+    )
 
 
 def _plan(case: _Case, info: NDArray[np.int64]) -> Plan:
