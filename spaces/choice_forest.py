@@ -94,7 +94,7 @@ def _number_children(node: IntArray, labels: IntArray, last: bool) -> tuple[IntA
     fresh = np.ones(len(node), dtype=bool)
     fresh[1:] = (node[1:] != node[:-1]) | (labels[1:] != labels[:-1])
     child = np.cumsum(fresh).astype(np.int64) - 1
-    return child, int(child[-1]) + 1
+    return child, int(child.max(initial=-1)) + 1
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ Timeloop's even mapping has all tensors of a level at one position.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,7 @@ class MappingBatch:
         loop_rank: Index into `operator.rank_names`, shape (n, slots).
         loop_trip: Trip count, 1 = no loop, shape (n, slots).
         loop_kind: `TEMPORAL` or 1 + axis number, shape (n, slots).
-        keep_at: Position of the tile in the nest, 0..slots, or `BYPASS`; shape (n, tensors, levels).
+        keep_at: Position of the tile in the nest, 0..slots, or `BYPASS`; (n, tensors, levels).
             Positions of one tensor never decrease inwards; the outermost level is at 0.
         format_id: Index into the evaluator's format table, 0 = uncompressed; same shape.
     """
@@ -53,3 +54,58 @@ class MappingBatch:
             self.keep_at[indices],
             self.format_id[indices],
         )
+
+
+def concatenate(batches: Sequence[MappingBatch]) -> MappingBatch:
+    """One batch of all mappings in order; short nests are padded with loops of trip 1."""
+    slots = max(batch.loop_rank.shape[1] for batch in batches)
+    wide = [_widened(batch, slots) for batch in batches]
+    return MappingBatch(
+        loop_rank=np.concatenate([batch.loop_rank for batch in wide]),
+        loop_trip=np.concatenate([batch.loop_trip for batch in wide]),
+        loop_kind=np.concatenate([batch.loop_kind for batch in wide]),
+        keep_at=np.concatenate([batch.keep_at for batch in wide]),
+        format_id=np.concatenate([batch.format_id for batch in wide]),
+    )
+
+
+def _widened(batch: MappingBatch, slots: int) -> MappingBatch:
+    padding = ((0, 0), (0, slots - batch.loop_rank.shape[1]))
+    return MappingBatch(
+        np.pad(batch.loop_rank, padding),
+        np.pad(batch.loop_trip, padding, constant_values=1),
+        np.pad(batch.loop_kind, padding),
+        batch.keep_at,
+        batch.format_id,
+    )
+
+
+def compacted(batch: MappingBatch) -> MappingBatch:
+    """The same mappings in normal form: equal nests become equal arrays.
+
+    Loops of trip count 1 move to the end (as rank 0, temporal), positions count the loops that
+    exist, and spatial loops that stand together are sorted by axis and rank: the order of
+    hardware that runs at once has no meaning.
+    """
+    exists = batch.loop_trip > 1
+    above = np.concatenate([np.zeros((len(batch), 1), np.int64), exists.cumsum(axis=1)], axis=1)
+    spots = np.where(batch.keep_at == BYPASS, 0, batch.keep_at).reshape(len(batch), -1)
+    moved = np.take_along_axis(above, spots.astype(np.int64), axis=1).reshape(batch.keep_at.shape)
+    order = np.lexsort((_together(batch, exists), ~exists))
+    kept = np.take_along_axis(exists, order, axis=1)
+    return MappingBatch(
+        np.where(kept, np.take_along_axis(batch.loop_rank, order, axis=1), 0).astype(np.int8),
+        np.take_along_axis(batch.loop_trip, order, axis=1),
+        np.where(kept, np.take_along_axis(batch.loop_kind, order, axis=1), 0).astype(np.int8),
+        np.where(batch.keep_at == BYPASS, BYPASS, moved).astype(np.int8),
+        batch.format_id,
+    )
+
+
+def _together(batch: MappingBatch, exists: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Sort key of each loop: temporal loops by slot, runs of spatial loops by axis and rank."""
+    slots = batch.loop_rank.shape[1]
+    temporal = exists & (batch.loop_kind == TEMPORAL)
+    run = temporal.cumsum(axis=1) * 2 + np.where(temporal, 0, 1)
+    within = np.where(temporal, 0, batch.loop_kind.astype(np.int64) * 128 + batch.loop_rank)
+    return np.asarray((run * 2**15 + within) * slots + np.arange(slots))

@@ -1,7 +1,7 @@
 """Loop orders of one temporal block: permutations of its ranks, some of which are the same nest.
 
-Loops with trip count 1 are no loops, so orders that differ only in where those stand are one design.
-The tables here map any order to the canonical order of the loops that exist.
+Loops with trip count 1 are no loops, so orders that differ only in where those stand are one
+design. The tables here map any order to the canonical order of the loops that exist.
 """
 
 from __future__ import annotations

@@ -203,17 +203,17 @@ class TileLimits:
     minimum_tile: IntArray
 
     def satisfied(self, trips: IntArray, spatial_below: IntArray, padded: int) -> NDArray[np.bool_]:
-        """Which rows of trips, shape (rows, L), are within the limits.
+        """Whether each level of each row of trips is within its limits, shape (rows, L).
 
         Args:
-            trips: Temporal trips per level.
+            trips: Temporal trips per level, shape (rows, L).
             spatial_below: Product of the spatial trips below each level, shape (L,).
             padded: The rank's padded size.
         """
         extent = np.cumprod(trips[:, ::-1], axis=1)[:, ::-1] * spatial_below
         least = np.minimum(self.minimum_tile, padded)
-        allowed: NDArray[np.bool_] = ((trips <= self.maximum_trip) & (extent >= least)).all(axis=1)
-        return allowed
+        within = (trips <= self.maximum_trip) & (extent >= least)
+        return np.asarray(within)
 
 
 def temporal_choices(
@@ -244,7 +244,7 @@ def temporal_choices(
         rest = padded // prod(factors)
         for number, active in enumerate(masks):
             labels, tiling = _tilings(_multiplicities(rest, primes), primes, tuple(active), levels)
-            good = limits.satisfied(tiling, below, padded)
+            good = limits.satisfied(tiling, below, padded)[:, list(active)].all(axis=1)
             possible[case] &= bool(good.any())
             roots.append(np.full(int(good.sum()), case * len(masks) + number, dtype=np.int64))
             columns.append(labels[good])

@@ -11,6 +11,7 @@ from spaces.nm_sparsity import NMSpace, candidate_patterns
 from spaces.parameter_space import ParameterSpace
 from spaces.product_space import ProductSpace
 from spaces.space import Space
+from tests.contracts.mapping_spaces import MAPPING_SPACES
 from tests.contracts.space_contract import SpaceContract
 
 NUMBERS = {"x": {"low": 0, "high": 10, "step": 5}, "k": {"choices": ["a", "b", 1, True, None]}}
@@ -46,6 +47,7 @@ SPACES["digital_cim"] = lambda: DigitalCimSpace(
     },
     NMSpace(("a", "b"), candidate_patterns((2, 4))),
 )
+SPACES.update(MAPPING_SPACES)
 
 
 class TestSpaces(SpaceContract):
