@@ -87,8 +87,8 @@ class BoundedEvaluator(Evaluator, Protocol):
 TileBits = Callable[[int, int, NDArray[np.int64], NDArray[np.int64]], FloatArray]
 """(tensor, level, format ids of shape (f,), rank extents of shape (n, R)) -> bits, shape (f, n, 2).
 
-Metadata and payload bits of one tile with these extents, encoded as `level` stores it. Under the
-tile-major layout this is the child tile: level p's copy is a sequence of them.
+Metadata and payload bits of one tile with these extents (clipped to the tensor), encoded as `level`
+stores it. Under the tile-major layout this is the child tile: level p's copy is a sequence of them.
 """
 
 TransferFraction = Callable[[int, int, NDArray[np.int64]], FloatArray]
@@ -97,6 +97,31 @@ TransferFraction = Callable[[int, int, NDArray[np.int64]], FloatArray]
 The extents are those the loops below the tile's (hoisted) position span: the part of every leader
 that is used while the tile stays.
 """
+
+
+@dataclass(frozen=True)
+class LeafTerms:
+    """What the compute units do, given where every tensor is kept.
+
+    Attributes:
+        compute_pj: Mean energy of one of the P computes (skipped and gated ones included).
+        compute_cycles: Mean cycles of one of the P computes on one unit.
+        made: Fraction of the dense accesses to each tensor's innermost copy that are made (not
+            skipped), gated ones included; metadata and decoding follow it; shape (T,).
+        active: Fraction that is made and not gated, shape (T,).
+
+    For the output the two are fractions of accumulations of single products; where `g` products are
+    reduced spatially before they reach the keeper, they become `1 - (1 - fraction)**g`.
+    """
+
+    compute_pj: float
+    compute_cycles: float
+    made: FloatArray
+    active: FloatArray
+
+
+LeafRule = Callable[[NDArray[np.bool_], NDArray[np.bool_]], LeafTerms]
+"""(kept at each level (T, L), innermost copy is compressed (T,)) -> `LeafTerms`."""
 
 
 @dataclass(frozen=True)
@@ -125,20 +150,18 @@ class CostTerms:
         relevant: True where a rank indexes a tensor, shape (T, R).
         output: Index of the output tensor.
         elements: Elements of each tensor, shape (T,).
-        word_bits: Dense bits per element, shape (T, L). For the output inside level 0 this is the
-            partial sum's width; `final_bits` is what an element's last drain into level 0 carries,
-            every other drain and re-fetch at level 0 carries `word_bits`.
+        word_bits: Dense bits per element, shape (T,); of the output: a partial sum's width, which
+            every access to it carries but the last drain into level 0: that carries `final_bits`
+            per payload word and is the only one that a format of the output applies to.
         tile_bits, format_choices: The formats offered per (tensor, level), ids; 0 = uncompressed.
         one_format: True where a tensor has one format id on every level that keeps it, shape (T,).
-        read_pj_per_bit, write_pj_per_bit: Payload, shape (T, L).
+        read_pj_per_bit, write_pj_per_bit: Payload, shape (L,).
         metadata_read_pj_per_bit, metadata_write_pj_per_bit: Shape (L,).
-        gated_pj_per_bit: Of a gated read by the compute units, shape (L,).
-        compute_read_fraction: Payload words the compute units really read (output: accumulate)
-            per dense access, at level l if it is the innermost keeper; [..., 0] when the copy is
-            uncompressed, [..., 1] when it is compressed; shape (T, L, 2). Metadata is read in
-            proportion to the dense accesses.
-        compute_gated_fraction: The same for gated accesses (they pay `gated_pj_per_bit` and load
-            the port), shape (T, L, 2).
+        gated_pj_per_bit: Of a gated access by the compute units; it loads the port; shape (L,).
+        decode_pj: Energy of decoding one element of a format, shape (T, formats).
+        leaf: What gating and skipping at the compute units leave. One dense access of the compute
+            units to an operand reads `active` x payload bits and `made` x metadata bits of the
+            innermost tile / its elements.
         transfer_fraction: Skipping between levels; None = every transfer is made.
         child_drain_read: True when draining a partial sum reads the child.
         read_bits_per_cycle, write_bits_per_cycle: Per instance, shape (L,); inf = free.
@@ -147,8 +170,6 @@ class CostTerms:
         fan_out: Per level, the sizes of the axes between it and the next level inwards; several
             ranks may share an axis.
         may_keep, must_keep: Placement rules, shape (T, L).
-        compute_pj: Mean energy of one of the P computes (skipped and gated ones included).
-        compute_cycles: Mean cycles of one of the P computes on one unit.
         static_pj_per_cycle: Leakage of the whole accelerator.
         stationarity: "implicit" or "explicit".
     """
@@ -168,8 +189,8 @@ class CostTerms:
     metadata_read_pj_per_bit: FloatArray
     metadata_write_pj_per_bit: FloatArray
     gated_pj_per_bit: FloatArray
-    compute_read_fraction: FloatArray
-    compute_gated_fraction: FloatArray
+    decode_pj: FloatArray
+    leaf: LeafRule
     transfer_fraction: TransferFraction | None
     child_drain_read: bool
     read_bits_per_cycle: FloatArray
@@ -179,8 +200,6 @@ class CostTerms:
     fan_out: tuple[tuple[int, ...], ...]
     may_keep: NDArray[np.bool_]
     must_keep: NDArray[np.bool_]
-    compute_pj: float
-    compute_cycles: float
     static_pj_per_cycle: float
     stationarity: str
 
