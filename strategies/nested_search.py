@@ -20,12 +20,12 @@ FormatChoices = tuple[tuple[tuple[int, ...], ...], ...]
 """Offered format ids per (tensor, level), see `CostTerms.format_choices`."""
 
 
-class FoundMapping(Protocol):
+class FoundMappings(Protocol):
     """What an inner search returns, as far as the adapter needs it."""
 
     @property
-    def mapping(self) -> Any:
-        """The best design as a batch of one; None when nothing is valid."""
+    def mappings(self) -> Any:
+        """The best design as a batch of one; a batch of none when nothing is valid."""
         ...
 
     @property
@@ -33,13 +33,8 @@ class FoundMapping(Protocol):
         """True when a lower bound equals the value found."""
         ...
 
-    @property
-    def reason(self) -> str:
-        """Why nothing is valid; empty otherwise."""
-        ...
 
-
-InnerSearch = Callable[[CostTerms, str], FoundMapping]
+InnerSearch = Callable[[CostTerms, str], FoundMappings]
 """(cost terms, goal: energy, latency or edp) -> the best mapping."""
 
 
@@ -51,7 +46,12 @@ class SeparableModel(Protocol):
         """One evaluator per part."""
         ...
 
-    def offered(self, decisions: Mapping[str, Any], part: int) -> FormatChoices:
+    @property
+    def part_keys(self) -> Sequence[int]:
+        """Index of the first part that poses the same problem as each part."""
+        ...
+
+    def offered_ids(self, decisions: Mapping[str, Any], part: int) -> FormatChoices:
         """The formats that one part may use under the shared decisions."""
         ...
 
@@ -72,13 +72,11 @@ class PartResult:
         design: Batch of one; None when no mapping is valid.
         metrics: Its re-priced metrics; infinite when none is valid.
         certified: The inner search proved it optimal.
-        reason: What excludes every mapping; empty when there is one.
     """
 
     design: Any
     metrics: Mapping[str, float]
     certified: bool
-    reason: str = ""
 
 
 class NestedSearch:
@@ -104,7 +102,7 @@ class NestedSearch:
         """Total costs of n sets of shared decisions."""
         rows = decision_rows(designs)
         totals = [self.model.total([r.metrics for r in self.parts_of(row)]) for row in rows]
-        invalid = [sum(bool(r.reason) for r in self.parts_of(row)) for row in rows]
+        invalid = [sum(r.design is None for r in self.parts_of(row)) for row in rows]
         return Evaluation(
             metrics={name: np.array([t[name] for t in totals], float) for name in totals[0]},
             violations={"parts_without_valid_mapping": np.array(invalid, float)},
@@ -115,8 +113,8 @@ class NestedSearch:
         (row,) = decision_rows(design)
         results = self.parts_of(row)
         for index, result in enumerate(results):
-            if result.reason:
-                raise ValueError(f"part {index} has no valid mapping: {result.reason}")
+            if result.design is None:
+                raise ValueError(f"part {index} of the model has no valid mapping")
         certified = all(result.certified for result in results)
         parts = self.model.explain_parts([result.design for result in results])
         return {"certified": certified, **parts}
@@ -125,8 +123,8 @@ class NestedSearch:
         """The best design of every part under one set of decisions."""
         goal = str(decisions["mapping_goal"])
         return [
-            self._best(part, self.model.offered(decisions, part), goal)
-            for part in range(len(self.model.parts))
+            self._best(key, self.model.offered_ids(decisions, key), goal)
+            for key in self.model.part_keys
         ]
 
     def _best(self, part: int, offered: FormatChoices, goal: str) -> PartResult:
@@ -140,11 +138,11 @@ class NestedSearch:
         if part not in self._terms:
             self._terms[part] = evaluator.cost_terms()
         found = self.search(replace(self._terms[part], format_choices=offered), goal)
-        if found.mapping is None:
-            return PartResult(None, _Infinite(), False, found.reason or "no mapping is valid")
-        evaluation = evaluator.evaluate(found.mapping)
+        if len(found.mappings) == 0:
+            return PartResult(None, _Infinite(), False)
+        evaluation = evaluator.evaluate(found.mappings)
         metrics = {name: float(values[0]) for name, values in evaluation.metrics.items()}
-        return PartResult(found.mapping, metrics, found.certified)
+        return PartResult(found.mappings, metrics, found.certified)
 
 
 class _Infinite(dict[str, float]):

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -274,7 +275,9 @@ def chosen_options() -> dict[str, str]:
 
 def command_line() -> str:
     """The command that runs this study again."""
-    words = [shlex.quote(word) for word in task_overrides()]
+    flags = sys.argv[1:]
+    own = [w for f, v in pairwise(flags) if f in ("--config-dir", "-cd") for w in (f, v)]
+    words = [shlex.quote(word) for word in (*own, *task_overrides())]
     return " ".join(["python", Path(sys.argv[0]).name, *words])
 
 

@@ -1,0 +1,175 @@
+"""A whole model on one sparse accelerator: operators that separate once the formats are shared.
+
+`SparseModel` builds one `SparseAccelerator` per distinct operator (equal shape, densities and
+roles are priced once and counted) and adds their costs up. Which formats the accelerator's
+decoders support is a shared decision; which of them a tensor uses at which level belongs to the
+best mapping of its operator, found by an inner search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from evaluators.intersection import NO_OPTIMIZATION, SparseOptimization
+from evaluators.sparse_accelerator import SparseAccelerator
+from evaluators.technology import Technology
+from spaces.compression_format import UNCOMPRESSED, Format
+from spaces.format_grammar import parse_format
+from spaces.hardware import Hardware
+from spaces.sparsity import DensitySpec, SparsityProfile, split_by_layer
+from spaces.workload import Operator, Tensor, Workload
+
+DENSE_STORAGE = "none"
+"""Name of uncompressed storage among the offered formats."""
+
+BASELINES = (DENSE_STORAGE, "bitmap", "rle", "csr", "coo")
+"""Formats that every study prices alone, one for all tensors, each with its own best mappings."""
+
+SUMS = ("energy_pj", "memory_energy_pj", "latency_cycles", "latency_s")
+"""Metrics that add up over operators, run one after another."""
+
+
+@dataclass(frozen=True)
+class SparseModel:
+    """The operators of a workload on one accelerator.
+
+    Attributes:
+        workload: Operators with counts, tokens and precision.
+        sparsity: Zeros of every tensor; layer-wise densities split operators.
+        hardware: The accelerator.
+        offered: Tensor class -> format names that trials choose from; tensors of other classes
+            and tensors without zeros are stored uncompressed.
+        technology: Prices of accesses and computes.
+        optimization: Gating and skipping; rules on tensors that an operator lacks rest there.
+        stationarity: "implicit" or "explicit".
+    """
+
+    workload: Workload
+    sparsity: SparsityProfile
+    hardware: Hardware
+    offered: Mapping[str, Sequence[str]]
+    technology: Technology = field(default_factory=Technology)
+    optimization: SparseOptimization = NO_OPTIMIZATION
+    stationarity: str = "implicit"
+
+    @cached_property
+    def operators(self) -> tuple[Operator, ...]:
+        """The workload's operators, split where layers differ in density."""
+        return split_by_layer(self.workload, self.sparsity).operators
+
+    @cached_property
+    def names(self) -> Mapping[str, tuple[str, ...]]:
+        """Tensor class -> every format name in use: the offered ones and the baselines."""
+        return {
+            tensor_class: tuple(dict.fromkeys((DENSE_STORAGE, *names, *BASELINES)))
+            for tensor_class, names in self.offered.items()
+        }
+
+    @cached_property
+    def part_keys(self) -> tuple[int, ...]:
+        """Index of the first operator that poses the same problem as each operator."""
+        first: dict[Any, int] = {}
+        problems = [self._problem(operator) for operator in self.operators]
+        return tuple(first.setdefault(problem, index) for index, problem in enumerate(problems))
+
+    @cached_property
+    def parts(self) -> tuple[SparseAccelerator, ...]:
+        """One evaluator per operator; equal problems share one."""
+        built = {key: self._evaluator(self.operators[key]) for key in set(self.part_keys)}
+        return tuple(built[key] for key in self.part_keys)
+
+    def _problem(self, operator: Operator) -> Any:
+        densities = [self._density(operator, tensor) for tensor in operator.tensors]
+        keys = [(d.model, d.density, repr(sorted(d.parameters.items()))) for d in densities]
+        return tuple(operator.ranks.items()), operator.tensors, tuple(keys)
+
+    def _density(self, operator: Operator, tensor: Tensor) -> DensitySpec:
+        return self.sparsity.resolve(operator, tensor)
+
+    def _evaluator(self, operator: Operator) -> SparseAccelerator:
+        return SparseAccelerator(
+            operator=operator,
+            hardware=self.hardware,
+            densities={t.name: self._density(operator, t) for t in operator.tensors},
+            formats={
+                t.name: self._formats(t) for t in operator.tensors if self._coded(operator, t)
+            },
+            precision=self.workload.precision,
+            technology=self.technology,
+            optimization=self._optimization(operator),
+            stationarity=self.stationarity,
+        )
+
+    def _optimization(self, operator: Operator) -> SparseOptimization:
+        present = {tensor.name for tensor in operator.tensors}
+        rules = [r for r in self.optimization.rules if {r.target, *r.leaders} <= present]
+        return replace(self.optimization, rules=tuple(rules))
+
+    def _coded(self, operator: Operator, tensor: Tensor) -> bool:
+        """Whether a tensor is stored in a compressed format at all: it has zeros to save."""
+        sparse = self._density(operator, tensor).density < 1.0
+        return sparse and tensor.tensor_class.value in self.names
+
+    def _formats(self, tensor: Tensor) -> tuple[Format, ...]:
+        dimensions = [dimension.name for dimension in tensor.dimensions]
+        names = self.names[tensor.tensor_class.value]
+        return (UNCOMPRESSED, *(parse_format(name, dimensions) for name in names[1:]))
+
+    # --- what a nested search asks for --------------------------------------------------------
+
+    def offered_ids(
+        self, decisions: Mapping[str, Any], part: int
+    ) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        """Format ids per (tensor, level) that one operator may use under shared decisions.
+
+        The outermost level holds compressed tensors in an offered format; inner levels may also
+        hold them decoded.
+        """
+        operator = self.operators[part]
+        levels = len(self.hardware.levels)
+        rows: list[tuple[tuple[int, ...], ...]] = []
+        for tensor in operator.tensors:
+            if not self._coded(operator, tensor):
+                rows.append(((0,),) * levels)
+                continue
+            chosen = self.chosen_ids(decisions, tensor.tensor_class.value)
+            rows.append((chosen, *(tuple(sorted({0, *chosen})),) * (levels - 1)))
+        return tuple(rows)
+
+    def chosen_ids(self, decisions: Mapping[str, Any], tensor_class: str) -> tuple[int, ...]:
+        """Ids of the formats that the decisions offer to a tensor class, ascending."""
+        names = self.names[tensor_class]
+        prefix = f"{tensor_class}_format_"
+        chosen = {str(value) for key, value in decisions.items() if key.startswith(prefix)}
+        return tuple(sorted(names.index(name) for name in chosen))
+
+    def total(self, costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """Metrics of one run of the model from those of one run of every operator."""
+        counts = [operator.count for operator in self.operators]
+        sums = {
+            name: sum(count * cost[name] for count, cost in zip(counts, costs, strict=True))
+            for name in SUMS
+        }
+        energy_j, seconds = sums["energy_pj"] * 1e-12, sums["latency_s"]
+        tokens = self.workload.tokens
+        return {
+            **sums,
+            "edp_j_s": energy_j * seconds,
+            "average_power_w": energy_j / seconds,
+            "tokens_per_s": tokens / seconds,
+            "energy_j_per_token": energy_j / tokens,
+            "area_mm2": self.parts[0].area_mm2,
+        }
+
+    def baselines(self, parameters: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Each common format alone for all tensors, least EDP per operator."""
+        names = list(parameters)
+        return {
+            f"{name}, best mappings": {
+                key: "edp" if key == "mapping_goal" else name for key in names
+            }
+            for name in BASELINES
+        }
