@@ -19,12 +19,12 @@ from numba import njit
 from evaluators.stream_kernel import (
     STREAMS,
     accumulate,
-    compute_fractions,
-    follow_operand_rules,
-    move_operand,
-    move_output,
+    follow_rules,
+    move_operands,
+    move_outputs,
+    survive_computes,
 )
-from evaluators.traffic import REUSE_COLUMNS, walk_inwards, walk_outwards
+from evaluators.traffic import count_reuse, measure_tiles, new_geometry
 
 
 class Cost(IntEnum):
@@ -41,120 +41,17 @@ COSTS = len(Cost)
 CACHE_SLOTS = 1 << 12
 """Encoded tiles remembered during one batch."""
 
-
-@njit(cache=True)
-def storage_energy(streams, pj_per_bit):  # type: ignore[no-untyped-def]
-    """Energy of all streams (memory, decoders) [pJ]; streams of shape (T, L, STREAMS)."""
-    memory, decoders = 0.0, 0.0
-    for t in range(streams.shape[0]):
-        for level in range(streams.shape[1]):
-            bits, price = streams[t, level], pj_per_bit[level]
-            memory += bits[0] * price[0] + bits[1] * price[1] + bits[2] * price[2]
-            memory += bits[3] * price[3] + (bits[4] + bits[5]) * price[4]
-            decoders += bits[6]
-    return memory, decoders
+CHUNK = 64
+"""Designs worked on together, so that the intermediate tables stay in the processor's cache."""
 
 
 @njit(cache=True)
-def port_cycles(streams, level, used, bandwidth, shared):  # type: ignore[no-untyped-def]
-    """Cycles that the ports of one instance of a level are busy; gated accesses take their slot."""
-    read, write = 0.0, 0.0
-    for t in range(streams.shape[0]):
-        bits = streams[t, level]
-        read += bits[0] + bits[2] + bits[4]
-        write += bits[1] + bits[3] + bits[5]
-    if shared:
-        return (read + write) / used / bandwidth[0]
-    return max(read / used / bandwidth[0], write / used / bandwidth[1])
-
-
-@njit(cache=True)
-def used_instances(loop_trip, loop_kind, axis_level, level):  # type: ignore[no-untyped-def]
-    """Instances of a level that have work; `level` = number of levels asks for compute units."""
-    used = 1.0
-    for p in range(loop_kind.shape[0]):
-        if loop_kind[p] != 0 and axis_level[loop_kind[p] - 1] < level:
-            used *= loop_trip[p]
-    return used
-
-
-@njit(cache=True)
-def violations(design, machine, streams, out):  # type: ignore[no-untyped-def]
-    """Write relative overflows: of each level's capacity, of each axis, and broken placements."""
-    _, trip, kind, keep_at, _ = design
-    capacity, axis_size, may_keep, must_keep = machine
-    tensors, levels = keep_at.shape
-    broken = 0.0
-    for level in range(levels):
-        held = 0.0
-        for t in range(tensors):
-            held += streams[t, level, STREAMS - 1]
-            kept = keep_at[t, level] >= 0
-            if (kept and not may_keep[t, level]) or (must_keep[t, level] and not kept):
-                broken += 1.0
-        out[level] = held / capacity[level] - 1.0
-    for axis in range(axis_size.shape[0]):
-        used = 1.0
-        for p in range(kind.shape[0]):
-            if kind[p] == axis + 1:
-                used *= trip[p]
-        out[levels + axis] = used / axis_size[axis] - 1.0
-    out[levels + axis_size.shape[0]] = broken
-
-
-@njit(cache=True)
-def stream_design(design, model, geometry, work, cache, streams):  # type: ignore[no-untyped-def]
-    """Fill the streams of one design; return the fractions of computes (cycles, real)."""
-    table, coding, zeros, implicit, drain_read = model
-    reuse, extents, totals = geometry
-    passing, active, made, ungated, spans, box, chain, leaders = work
-    rank, trip, kind, keep_at, format_id = design
-    walk_inwards(rank, trip, kind, keep_at, table[1], implicit, reuse, totals)
-    walk_outwards(
-        rank, trip, keep_at, table[0], table[2], table[3], table[4], spans, reuse, extents
-    )
-    streams[:] = 0.0
-    operands = keep_at.shape[0] - 1
-    rules = zeros[0]
-    cycles, real = 1.0, 1.0
-    leaders[:] = 1.0
-    if rules.shape[0] > 0 or zeros[2] > 0:
-        made[:] = 1.0
-        ungated[:] = 1.0
-        scratch = (passing, active, made, ungated, spans, box, chain)
-        for t in range(operands):
-            follow_operand_rules(design, table, coding[1], rules, implicit, t, scratch)
-        cycles, real = compute_fractions(keep_at, format_id, zeros, (made, ungated), leaders)
-    for t in range(operands):
-        move_operand(design, coding, geometry, cache, t, (passing, active), chain, streams)
-    move_output(design, coding, geometry, cache, drain_read, chain, streams)
-    fractions = (cycles, real, coding[2][operands])
-    accumulate(design, zeros, geometry, fractions, leaders, streams)
-    return cycles, real
-
-
-@njit(cache=True)
-def new_work(tensors, levels, ranks):  # type: ignore[no-untyped-def]
-    """Scratch arrays of `stream_design`."""
+def new_surviving(designs, tensors, levels):  # type: ignore[no-untyped-def]
+    """Fractions of transfers and computes that survive gating and skipping; all of them."""
     return (
-        np.ones((tensors, levels)),
-        np.ones((tensors, levels)),
-        np.ones((tensors, tensors)),
-        np.ones((tensors, tensors)),
-        np.ones(ranks, dtype=np.int64),
-        np.ones(4, dtype=np.int64),
-        np.zeros(levels, dtype=np.int64),
-        np.ones(tensors),
-    )
-
-
-@njit(cache=True)
-def new_geometry(tensors, levels, dimensions):  # type: ignore[no-untyped-def]
-    """Scratch arrays of the dense analysis: reuse, extents, totals."""
-    return (
-        np.ones((tensors, levels, REUSE_COLUMNS)),
-        np.ones((tensors, levels, dimensions), dtype=np.int64),
-        np.ones(2 + tensors),
+        np.ones((designs, tensors, levels)),
+        np.ones((designs, tensors, levels)),
+        np.ones((designs, 2 + tensors)),
     )
 
 
@@ -165,36 +62,117 @@ def new_cache():  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def stream_chunk(batch, model, start, tables, cache, streams):  # type: ignore[no-untyped-def]
+    """Fill geometry, surviving fractions and streams (`tables`, `streams`) of one chunk."""
+    table, coding, zeros, implicit, drain_read = model
+    geometry, surviving, finest, spans, box = tables
+    nests = (batch[0], batch[1], batch[2], batch[3])
+    count_reuse(nests, table, implicit, start, geometry)
+    measure_tiles(nests, table, spans, start, geometry)
+    streams[:] = 0.0
+    if zeros[0].shape[0] > 0 or zeros[2] > 0:
+        work = (surviving[0], surviving[1], finest[0], finest[1], spans, box)
+        follow_rules(batch, table, coding, zeros[0], implicit, start, work)
+        survive_computes(batch, zeros, start, finest, surviving[2])
+    move_operands(batch, coding, geometry, surviving, cache, start, streams)
+    move_outputs(batch, coding, geometry, drain_read, cache, start, streams)
+    accumulate(batch, coding, zeros, geometry, surviving[2], start, streams)
+
+
+@njit(cache=True)
+def new_tables(designs, tensors, levels, ranks):  # type: ignore[no-untyped-def]
+    """The tables that `stream_chunk` fills."""
+    return (
+        new_geometry(designs, tensors, levels),
+        new_surviving(designs, tensors, levels),
+        (np.ones((designs, tensors, tensors)), np.ones((designs, tensors, tensors))),
+        np.ones(ranks, dtype=np.int64),
+        np.ones(4, dtype=np.int64),
+    )
+
+
+@njit(cache=True)
+def price_chunk(batch, totals, computes, streams, prices, machine, start, out):  # type: ignore[no-untyped-def]
+    """Energy and latency of one chunk."""
+    trips, kinds = batch[1], batch[2]
+    pj_per_bit, compute_pj, static_pj = prices
+    bandwidth, shared, _, axis_level, issue = machine
+    tensors, levels = streams.shape[1:3]
+    for i in range(min(streams.shape[0], trips.shape[0] - start)):
+        n = start + i
+        memory, decoders = 0.0, 0.0
+        latency = totals[i, 0] * computes[i, 0] / issue[0]
+        out[3, n] = latency
+        for level in range(levels):
+            read, write, gated_read, gated_write = 0.0, 0.0, 0.0, 0.0
+            metadata_read, metadata_write = 0.0, 0.0
+            for t in range(tensors):
+                read += streams[i, t, level, 0]
+                write += streams[i, t, level, 1]
+                metadata_read += streams[i, t, level, 2]
+                metadata_write += streams[i, t, level, 3]
+                gated_read += streams[i, t, level, 4]
+                gated_write += streams[i, t, level, 5]
+                decoders += streams[i, t, level, 6]
+            memory += read * pj_per_bit[level, 0] + write * pj_per_bit[level, 1]
+            memory += metadata_read * pj_per_bit[level, 2] + metadata_write * pj_per_bit[level, 3]
+            memory += (gated_read + gated_write) * pj_per_bit[level, 4]
+            used = 1.0
+            for p in range(kinds.shape[1]):
+                if kinds[n, p] != 0 and axis_level[kinds[n, p] - 1] < level:
+                    used *= trips[n, p]
+            read += metadata_read + gated_read
+            write += metadata_write + gated_write
+            if shared[level]:
+                busy = (read + write) / (used * bandwidth[level, 0])
+            else:
+                busy = max(read / bandwidth[level, 0], write / bandwidth[level, 1]) / used
+            latency = max(latency, busy)
+        real, gated = computes[i, 1], computes[i, 0] - computes[i, 1]
+        macs = totals[i, 0] * totals[i, 1]
+        energy = memory + decoders + macs * (real * compute_pj[0] + gated * compute_pj[1])
+        out[0, n] = energy + latency * static_pj
+        out[1, n] = memory
+        out[2, n] = latency
+        out[4, n] = issue[2] / (latency * issue[1]) if latency > 0.0 else 0.0
+
+
+@njit(cache=True)
+def judge_chunk(batch, streams, limits, start, out):  # type: ignore[no-untyped-def]
+    """Relative overflows of each level's capacity and of each axis; number of broken placements."""
+    trips, kinds, keep_at = batch[1], batch[2], batch[3]
+    capacity, axis_size, may_keep, must_keep = limits
+    tensors, levels = streams.shape[1:3]
+    last = COSTS + levels + axis_size.shape[0]
+    for i in range(min(streams.shape[0], trips.shape[0] - start)):
+        n = start + i
+        broken = 0.0
+        for level in range(levels):
+            held = 0.0
+            for t in range(tensors):
+                held += streams[i, t, level, STREAMS - 1]
+                kept = keep_at[n, t, level] >= 0
+                if (kept and not may_keep[t, level]) or (must_keep[t, level] and not kept):
+                    broken += 1.0
+            out[COSTS + level, n] = held / capacity[level] - 1.0
+        for axis in range(axis_size.shape[0]):
+            used = 1.0
+            for p in range(kinds.shape[1]):
+                if kinds[n, p] == axis + 1:
+                    used *= trips[n, p]
+            out[COSTS + levels + axis, n] = used / axis_size[axis] - 1.0
+        out[last, n] = broken
+
+
+@njit(cache=True)
 def price_batch(batch, model, prices, machine, out):  # type: ignore[no-untyped-def]
     """Price n designs into `out`, shape (COSTS + L + X + 1, n)."""
-    ranks, trips, kinds, keeps, formats = batch
-    pj_per_bit, compute_pj, static_pj = prices
-    bandwidth, shared, limits, axis_level, issue = machine
-    n, tensors, levels = keeps.shape
-    table = model[0]
-    geometry = new_geometry(tensors, levels, table[3].shape[1])
-    work = new_work(tensors, levels, table[0].shape[0])
+    n, tensors, levels = batch[3].shape
+    chunk = min(n, CHUNK)
+    tables = new_tables(chunk, tensors, levels, model[0][0].shape[0])
     cache = new_cache()
-    streams = np.zeros((tensors, levels, STREAMS))
-    broken = np.zeros(out.shape[0] - COSTS)
-    totals = geometry[2]
-    for i in range(n):
-        design = (ranks[i], trips[i], kinds[i], keeps[i], formats[i])
-        cycles, real = stream_design(design, model, geometry, work, cache, streams)
-        memory, decoders = storage_energy(streams, pj_per_bit)
-        macs = totals[0] * totals[1]
-        compute = totals[0] * cycles / issue[0]
-        latency = compute
-        for level in range(levels):
-            used = used_instances(trips[i], kinds[i], axis_level, level)
-            busy = port_cycles(streams, level, used, bandwidth[level], shared[level])
-            latency = max(latency, busy)
-        energy = memory + decoders + macs * (real * compute_pj[0] + (cycles - real) * compute_pj[1])
-        out[0, i] = energy + latency * static_pj
-        out[1, i] = memory
-        out[2, i] = latency
-        out[3, i] = compute
-        out[4, i] = issue[2] / (latency * issue[1]) if latency > 0.0 else 0.0
-        violations(design, limits, streams, broken)
-        for c in range(broken.shape[0]):
-            out[COSTS + c, i] = broken[c]
+    streams = np.zeros((chunk, tensors, levels, STREAMS))
+    for start in range(0, n, CHUNK):
+        stream_chunk(batch, model, start, tables, cache, streams)
+        price_chunk(batch, tables[0][2], tables[1][2], streams, prices, machine, start, out)
+        judge_chunk(batch, streams, machine[2], start, out)

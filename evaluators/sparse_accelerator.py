@@ -188,14 +188,7 @@ class SparseAccelerator:
     @cached_property
     def model_tables(self) -> tuple[Any, ...]:
         """Operator, formats, densities, rules and conventions as flat arrays."""
-        table = operator_table(self.operator)
-        operator = (
-            table.sizes,
-            table.relevant,
-            table.dimensions,
-            table.term_rank,
-            table.term_coefficient,
-        )
+        operator = operator_table(self.operator).arrays
         rules = rule_table(self.operator, self.hardware, self.optimization)
         element_density = np.array([model.density for model in self.density_models])
         compute_rule = COMPUTE_RULES.index(self.optimization.compute)

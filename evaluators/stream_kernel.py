@@ -7,13 +7,18 @@ tiles of its own child. The innermost copy is one tile and is read in proportion
 
 Tables travel as tuples of flat arrays, so that one compiled function serves every operator:
 
-    design   loop_rank, loop_trip, loop_kind (slots,); keep_at, format_id (T, L)
+    batch    loop_rank, loop_trip, loop_kind (n, slots); keep_at, format_id (n, T, L)
     table    sizes, relevant, dimensions, term_rank, term_coefficient (see traffic.OperatorTable)
     coding   formats (T, F, depth, 8), density codes (T, P), word_bits (T,), final_bits,
              decoder pJ per element (T, F)
     zeros    rules (rules, 4), element density (T,), what computes do with zeros
-    geometry reuse (T, L, REUSE_COLUMNS), extents (T, L, D), totals (2 + T,)
+    geometry reuse (c, T, L, REUSE_COLUMNS), extents (c, T, L, 4), totals (c, 2 + T)
+    surviving passing, active (c, T, L): fractions of the transfers out of a level that are made,
+             and that are made and not gated; computes (c, 2 + T): fractions of the computes that
+             take a cycle, that are real, and that are left by the tests of each operand's zeros
     cache    keys (slots, 3), values (slots, 2): a direct-mapped memory of encoded tiles
+
+Every function works on a chunk of c designs, from design `start` of the batch on.
 """
 
 from __future__ import annotations
@@ -30,7 +35,8 @@ from evaluators.traffic import (
     DISTINCT,
     FETCHES,
     TILE,
-    keepers,
+    leaf_accesses,
+    next_keeper,
 )
 
 
@@ -56,200 +62,239 @@ COMPUTE_NONE, COMPUTE_GATING, COMPUTE_SKIPPING = range(3)
 
 
 @njit(cache=True)
-def encoded_tile(coding, cache, t, fmt, extents):  # type: ignore[no-untyped-def]
-    """(metadata, payload) bits of one tile of tensor t, remembered in `cache`."""
-    e1 = extents[1] if extents.shape[0] > 1 else 1
-    e2 = extents[2] if extents.shape[0] > 2 else 1
-    e3 = extents[3] if extents.shape[0] > 3 else 1
+def encoded_tile(tile, t, fmt, formats, density, word_bits, keys, values):  # type: ignore[no-untyped-def]
+    """(metadata, payload) bits of one tile of tensor t, remembered in `keys` and `values`."""
+    e0, e1, e2, e3 = tile
     if fmt == 0:
-        return 0.0, float(extents[0]) * e1 * e2 * e3 * coding[2][t]
-    keys, values = cache
+        return 0.0, float(e0) * e1 * e2 * e3 * word_bits[t]
     key0 = (t << 32) | fmt
-    key1 = (extents[0] << 32) | e1
+    key1 = (e0 << 32) | e1
     key2 = (e2 << 32) | e3
     mixed = key0 * 0x9E3779B1 + key1 * 0x85EBCA77 + (key1 >> 29) * 0xC2B2AE3D + key2 * 0x27D4EB2F
     slot = (mixed ^ (mixed >> 17)) & (keys.shape[0] - 1)
     if keys[slot, 0] == key0 and keys[slot, 1] == key1 and keys[slot, 2] == key2:
         return values[slot, 0], values[slot, 1]
-    shape = (extents[0], e1, e2, e3)
-    metadata, payload = tile_bits_core(coding[0][t, fmt], shape, coding[1][t], coding[2][t])
+    metadata, payload = tile_bits_core(formats[t, fmt], tile, density[t], word_bits[t])
     keys[slot, 0], keys[slot, 1], keys[slot, 2] = key0, key1, key2
     values[slot, 0], values[slot, 1] = metadata, payload
     return metadata, payload
 
 
 @njit(cache=True)
-def follow_operand_rules(design, table, density, rules, implicit, t, work):  # type: ignore[no-untyped-def]
-    """Fill row t of `passing` and `active` (T, L): the fractions of transfers out of every level
-    that are made, and that are made and not gated; keep the finest tests in `made`, `ungated`.
+def follow_rules(batch, table, coding, rules, implicit, start, work):  # type: ignore[no-untyped-def]
+    """Fill `passing` and `active`, and keep the finest tests of each design.
+
+    Args:
+        work: passing, active (c, T, L); made, ungated (c, T, T): non-empty probability of the
+            finest part of leader s tested for follower t, by skipping and by any rule; scratch
+            spans (R,) and box (4,).
     """
-    rank, trip, kind, keep_at, _ = design
-    passing, active, made, ungated, spans, box, chain = work
-    length = keepers(keep_at, t, chain)
-    for j in range(length):
-        level = chain[j]
-        below = keep_at[t, chain[j + 1]] if j + 1 < length else rank.shape[0]
-        spanned = False
-        for r in range(rules.shape[0]):
-            if rules[r, 0] != level or rules[r, 1] != t:
-                continue
-            if not spanned:
-                reach = (keep_at[t, level], below)
-                leader_spans((rank, trip, kind), table[0], table[1][t], implicit, reach, spans)
-                spanned = True
-            s = rules[r, 2]
-            share = spans_nonempty(spans, s, (table[2], table[3], table[4]), density[s], box)
-            if rules[r, 3] == SKIP:
-                made[t, s] = min(made[t, s], share)
-            ungated[t, s] = min(ungated[t, s], share)
-        passing[t, level], active[t, level] = 1.0, 1.0
-        for s in range(keep_at.shape[0] - 1):
-            passing[t, level] *= made[t, s]
-            active[t, level] *= min(made[t, s], ungated[t, s])
+    ranks, trips, kinds, keep_at, _ = batch
+    passing, active, made, ungated, spans, box = work
+    operands = keep_at.shape[1] - 1
+    made[:] = 1.0
+    ungated[:] = 1.0
+    for i in range(min(made.shape[0], ranks.shape[0] - start)):
+        n = start + i
+        for t in range(operands):
+            level = 0
+            while level >= 0:
+                child = next_keeper(keep_at, n, t, level)
+                below = keep_at[n, t, child] if child >= 0 else ranks.shape[1]
+                spanned = False
+                for r in range(rules.shape[0]):
+                    if rules[r, 0] != level or rules[r, 1] != t:
+                        continue
+                    if not spanned:
+                        nest = (ranks[n], trips[n], kinds[n])
+                        reach = (keep_at[n, t, level], below)
+                        leader_spans(nest, table[0], table[1][t], implicit, reach, spans)
+                        spanned = True
+                    s = rules[r, 2]
+                    projection = (table[2], table[3], table[4])
+                    share = spans_nonempty(spans, s, projection, coding[1][s], box)
+                    if rules[r, 3] == SKIP:
+                        made[i, t, s] = min(made[i, t, s], share)
+                    ungated[i, t, s] = min(ungated[i, t, s], share)
+                through, lively = 1.0, 1.0
+                for s in range(operands):
+                    through *= made[i, t, s]
+                    lively *= min(made[i, t, s], ungated[i, t, s])
+                passing[i, t, level], active[i, t, level] = through, lively
+                level = child
 
 
 @njit(cache=True)
-def compute_fractions(keep_at, format_id, zeros, finest, leaders):  # type: ignore[no-untyped-def]
-    """Fractions of the computes that take a cycle, and that are really computed.
-
-    Writes to `leaders` the share of computes left by the tests of each operand's zeros.
-    """
+def survive_computes(batch, zeros, start, finest, computes):  # type: ignore[no-untyped-def]
+    """Fill `computes`: fractions that take a cycle, that are real, left by each operand's tests."""
+    keep_at, format_id = batch[3], batch[4]
     _, element_density, compute_rule = zeros
     made, ungated = finest
-    cycles, computed = 1.0, 1.0
-    operands = keep_at.shape[0] - 1
-    for s in range(operands):
-        reached, real = 1.0, 1.0
-        for t in range(operands):
-            reached = min(reached, made[t, s])
-            real = min(real, ungated[t, s])
-        if compute_rule == COMPUTE_GATING:
-            real = min(real, element_density[s])
-        if compute_rule == COMPUTE_SKIPPING and absent_known(keep_at, format_id, s):
-            reached = min(reached, element_density[s])
-        leaders[s] = reached
-        cycles *= reached
-        computed *= min(reached, real)
-    return cycles, computed
+    operands = keep_at.shape[1] - 1
+    for i in range(min(made.shape[0], keep_at.shape[0] - start)):
+        cycles, computed = 1.0, 1.0
+        for s in range(operands):
+            reached, real = 1.0, 1.0
+            for t in range(operands):
+                reached = min(reached, made[i, t, s])
+                real = min(real, ungated[i, t, s])
+            if compute_rule == COMPUTE_GATING:
+                real = min(real, element_density[s])
+            if compute_rule == COMPUTE_SKIPPING and absent_known(keep_at, format_id, start + i, s):
+                reached = min(reached, element_density[s])
+            computes[i, 2 + s] = reached
+            cycles *= reached
+            computed *= min(reached, real)
+        computes[i, 0], computes[i, 1] = cycles, computed
 
 
 @njit(cache=True)
-def absent_known(keep_at, format_id, s):  # type: ignore[no-untyped-def]
+def absent_known(keep_at, format_id, n, s):  # type: ignore[no-untyped-def]
     """True when the innermost copy of tensor s is compressed."""
     compressed = False
-    for level in range(keep_at.shape[1]):
-        if keep_at[s, level] >= 0:
-            compressed = format_id[s, level] != 0
+    for level in range(keep_at.shape[2]):
+        if keep_at[n, s, level] >= 0:
+            compressed = format_id[n, s, level] != 0
     return compressed
 
 
 @njit(cache=True)
-def move_operand(design, coding, geometry, cache, t, fractions, chain, streams):  # type: ignore[no-untyped-def]
-    """Streams of one input tensor; `fractions` = (passing, active)."""
-    keep_at, format_id = design[3], design[4]
+def move_operands(batch, coding, geometry, surviving, cache, start, streams):  # type: ignore[no-untyped-def]
+    """Streams of the input tensors."""
+    keep_at, format_id = batch[3], batch[4]
+    formats, density, word_bits, _, decoding = coding
     reuse, extents, totals = geometry
-    passing, active = fractions
-    length = keepers(keep_at, t, chain)
-    made, lively = 1.0, 1.0
-    for j in range(length):
-        level = chain[j]
-        last = j + 1 == length
-        child = level if last else chain[j + 1]
-        row, inner, stream = reuse[t, level], reuse[t, child], streams[t, level]
-        fmt = format_id[t, level]
-        metadata, payload = encoded_tile(coding, cache, t, fmt, extents[t, child])
-        tiles = row[TILE] / inner[TILE]
-        stream[_RES] = tiles * (metadata + payload)
-        if j > 0:
-            written = row[FETCHES] * row[ABOVE] * tiles
-            stream[_DW] = written * payload * lively
-            stream[_GW] = written * payload * (made - lively)
-            stream[_MW] = written * metadata * made
-        if last:
-            words = totals[0] * row[ABOVE] * totals[2 + t] / row[ABOVE_RELEVANT]
-            reads = words / row[TILE]
-            lookups = reads * made
-        else:
-            reads = inner[FETCHES] * row[ABOVE] * inner[ABOVE_RELEVANT] / row[ABOVE_RELEVANT]
-            lookups = reads * passing[t, level]
-        made, lively = passing[t, level], active[t, level]
-        stream[_DR] = reads * payload * lively
-        stream[_GR] = reads * payload * (made - lively)
-        stream[_MR] = lookups * metadata
-        stream[_DEC] = lookups * inner[TILE] * coding[4][t, fmt]
+    passing, active, _ = surviving
+    keys, values = cache
+    for i in range(min(reuse.shape[0], keep_at.shape[0] - start)):
+        n = start + i
+        for t in range(keep_at.shape[1] - 1):
+            level = 0
+            made, lively = 1.0, 1.0
+            while level >= 0:
+                child = next_keeper(keep_at, n, t, level)
+                c = level if child < 0 else child
+                e = (
+                    extents[i, t, c, 0],
+                    extents[i, t, c, 1],
+                    extents[i, t, c, 2],
+                    extents[i, t, c, 3],
+                )
+                fmt = format_id[n, t, level]
+                metadata, payload = encoded_tile(
+                    e, t, fmt, formats, density, word_bits, keys, values
+                )
+                above = reuse[i, t, level, ABOVE]
+                tiles = reuse[i, t, level, TILE] / reuse[i, t, c, TILE]
+                streams[i, t, level, _RES] = tiles * (metadata + payload)
+                if level > 0:
+                    written = reuse[i, t, level, FETCHES] * above * tiles
+                    streams[i, t, level, _DW] = written * payload * lively
+                    streams[i, t, level, _GW] = written * payload * (made - lively)
+                    streams[i, t, level, _MW] = written * metadata * made
+                if child < 0:
+                    reads = leaf_accesses(totals, reuse, i, t, level) / reuse[i, t, level, TILE]
+                    lookups = reads * made
+                else:
+                    share = reuse[i, t, c, ABOVE_RELEVANT] / reuse[i, t, level, ABOVE_RELEVANT]
+                    reads = reuse[i, t, c, FETCHES] * above * share
+                    lookups = reads * passing[i, t, level]
+                made, lively = passing[i, t, level], active[i, t, level]
+                streams[i, t, level, _DR] = reads * payload * lively
+                streams[i, t, level, _GR] = reads * payload * (made - lively)
+                streams[i, t, level, _MR] = lookups * metadata
+                streams[i, t, level, _DEC] = lookups * reuse[i, t, c, TILE] * decoding[t, fmt]
+                level = child
 
 
 @njit(cache=True)
-def move_output(design, coding, geometry, cache, drain_read, chain, streams):  # type: ignore[no-untyped-def]
+def move_outputs(batch, coding, geometry, drain_read, cache, start, streams):  # type: ignore[no-untyped-def]
     """Streams of the output between levels: partial sums, and finished elements into the outermost
     keeper in its format and at the output's width.
     """
-    keep_at, format_id = design[3], design[4]
+    keep_at, format_id = batch[3], batch[4]
+    formats, density, word_bits, final_bits, decoding = coding
     reuse, extents, _ = geometry
-    t = keep_at.shape[0] - 1
-    length = keepers(keep_at, t, chain)
-    word_bits = coding[2][t]
-    for j in range(length):
-        streams[t, chain[j], _RES] = reuse[t, chain[j], TILE] * word_bits
-    for j in range(1, length):
-        row, above = reuse[t, chain[j]], reuse[t, chain[j - 1]]
-        inner, outer = streams[t, chain[j]], streams[t, chain[j - 1]]
-        share = above[ABOVE] * row[ABOVE_RELEVANT] / above[ABOVE_RELEVANT]
-        again = row[FETCHES] - row[DISTINCT]
-        tile = row[TILE] * word_bits
-        inner[_DW] += again * row[ABOVE] * tile
-        outer[_DR] += again * share * tile
-        if drain_read:
-            inner[_DR] += row[FETCHES] * row[ABOVE] * tile
-        if j > 1:
-            outer[_DW] += row[FETCHES] * share * tile
-            continue
-        fmt = format_id[t, chain[0]]
-        metadata, payload = encoded_tile(coding, cache, t, fmt, extents[t, chain[1]])
-        payload *= coding[3] / word_bits
-        finished = share * row[DISTINCT]
-        outer[_DW] += share * again * tile + finished * payload
-        outer[_MW] += finished * metadata
-        outer[_DEC] += finished * row[TILE] * coding[4][t, fmt]
-        if again == 0.0:
-            outer[_RES] = above[TILE] / row[TILE] * (metadata + payload)
+    keys, values = cache
+    t = keep_at.shape[1] - 1
+    word = word_bits[t]
+    for i in range(min(reuse.shape[0], keep_at.shape[0] - start)):
+        n = start + i
+        level = 0
+        streams[i, t, 0, _RES] = reuse[i, t, 0, TILE] * word
+        c = next_keeper(keep_at, n, t, 0)
+        while c >= 0:
+            streams[i, t, c, _RES] = reuse[i, t, c, TILE] * word
+            above, inner = reuse[i, t, level, ABOVE], reuse[i, t, c, ABOVE]
+            share = above * reuse[i, t, c, ABOVE_RELEVANT] / reuse[i, t, level, ABOVE_RELEVANT]
+            visits = reuse[i, t, c, FETCHES]
+            again = visits - reuse[i, t, c, DISTINCT]
+            tile = reuse[i, t, c, TILE] * word
+            streams[i, t, c, _DW] += again * inner * tile
+            streams[i, t, level, _DR] += again * share * tile
+            if drain_read:
+                streams[i, t, c, _DR] += visits * inner * tile
+            if level > 0:
+                streams[i, t, level, _DW] += visits * share * tile
+            else:
+                e = (
+                    extents[i, t, c, 0],
+                    extents[i, t, c, 1],
+                    extents[i, t, c, 2],
+                    extents[i, t, c, 3],
+                )
+                fmt = format_id[n, t, 0]
+                metadata, payload = encoded_tile(
+                    e, t, fmt, formats, density, word_bits, keys, values
+                )
+                payload *= final_bits / word
+                finished = share * reuse[i, t, c, DISTINCT]
+                streams[i, t, 0, _DW] += share * again * tile + finished * payload
+                streams[i, t, 0, _MW] += finished * metadata
+                streams[i, t, 0, _DEC] += finished * reuse[i, t, c, TILE] * decoding[t, fmt]
+                if again == 0.0:
+                    tiles = reuse[i, t, 0, TILE] / reuse[i, t, c, TILE]
+                    streams[i, t, 0, _RES] = tiles * (metadata + payload)
+            level = c
+            c = next_keeper(keep_at, n, t, level)
 
 
 @njit(cache=True)
-def accumulate(design, zeros, geometry, fractions, leaders, streams):  # type: ignore[no-untyped-def]
-    """Streams of the partial sums at their innermost keeper; `fractions` = computes
-    that take a cycle, that are real, and the width of a partial sum in bits.
+def accumulate(batch, coding, zeros, geometry, computes, start, streams):  # type: ignore[no-untyped-def]
+    """Streams of the partial sums at their innermost keeper.
 
     One accumulation gathers `group` products where the units below the keeper reduce spatially.
     """
-    keep_at = design[3]
+    keep_at = batch[3]
     rules, element_density, _ = zeros
     reuse, _, totals = geometry
-    t = keep_at.shape[0] - 1
-    leaf = 0
-    for level in range(keep_at.shape[1]):
-        if keep_at[t, level] >= 0:
-            leaf = level
-    made, real = fractions[0], fractions[0]
-    for s in range(t):
-        skips, gates = False, False
-        for r in range(rules.shape[0]):
-            if rules[r, 0] == leaf and rules[r, 1] == t and rules[r, 2] == s:
-                skips = skips or rules[r, 3] == SKIP
-                gates = gates or rules[r, 3] == GATE
-        left = min(leaders[s], element_density[s]) / leaders[s] if leaders[s] > 0.0 else 0.0
-        made *= left if skips else 1.0
-        real *= left if skips or gates else 1.0
-    row = reuse[t, leaf]
-    written = totals[0] * row[ABOVE] * totals[2 + t] / row[ABOVE_RELEVANT]
-    group = totals[1] / row[ABOVE] / (totals[2 + t] / row[ABOVE_RELEVANT])
-    if group > 1.0:
-        made = 1.0 - (1.0 - made) ** group
-        real = 1.0 - (1.0 - real) ** group
-    bits = streams[t, leaf]
-    word_bits = fractions[2]
-    read = max(written - row[DISTINCT] * row[TILE] * row[ABOVE], 0.0)
-    bits[_DW] += written * real * word_bits
-    bits[_DR] += read * real * word_bits
-    bits[_GW] += written * (made - real) * word_bits
-    bits[_GR] += read * (made - real) * word_bits
+    t = keep_at.shape[1] - 1
+    word = coding[2][t]
+    for i in range(min(reuse.shape[0], keep_at.shape[0] - start)):
+        leaf = 0
+        for level in range(keep_at.shape[2]):
+            if keep_at[start + i, t, level] >= 0:
+                leaf = level
+        made, real = computes[i, 0], computes[i, 0]
+        for s in range(t if rules.shape[0] > 0 else 0):
+            skips, gates = False, False
+            for r in range(rules.shape[0]):
+                if rules[r, 0] == leaf and rules[r, 1] == t and rules[r, 2] == s:
+                    skips = skips or rules[r, 3] == SKIP
+                    gates = gates or rules[r, 3] == GATE
+            left = computes[i, 2 + s]
+            left = min(left, element_density[s]) / left if left > 0.0 else 0.0
+            made *= left if skips else 1.0
+            real *= left if skips or gates else 1.0
+        own = reuse[i, t, leaf, ABOVE] / reuse[i, t, leaf, ABOVE_RELEVANT]
+        group = totals[i, 1] / totals[i, 2 + t] / own
+        if group > 1.0 and made < 1.0:
+            made = 1.0 - (1.0 - made) ** group
+            real = 1.0 - (1.0 - real) ** group
+        written = totals[i, 0] * totals[i, 2 + t] * own * word
+        first = reuse[i, t, leaf, DISTINCT] * reuse[i, t, leaf, TILE] * reuse[i, t, leaf, ABOVE]
+        read = max(written - first * word, 0.0)
+        streams[i, t, leaf, _DW] += written * real
+        streams[i, t, leaf, _DR] += read * real
+        streams[i, t, leaf, _GW] += written * (made - real)
+        streams[i, t, leaf, _GR] += read * (made - real)

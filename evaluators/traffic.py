@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -81,6 +82,17 @@ class OperatorTable:
     term_rank: NDArray[np.int64]
     term_coefficient: NDArray[np.int64]
 
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """The fields as compiled code takes them."""
+        return (
+            self.sizes,
+            self.relevant,
+            self.dimensions,
+            self.term_rank,
+            self.term_coefficient,
+        )
+
 
 def operator_table(operator: Operator) -> OperatorTable:
     """Flatten an operator's projections."""
@@ -107,169 +119,170 @@ def operator_table(operator: Operator) -> OperatorTable:
 
 
 @njit(cache=True)
-def tile_extents(spans, t, dimensions, term_rank, term_coefficient, out):  # type: ignore[no-untyped-def]
-    """Write the extents of tensor t's dimensions for rank extents `spans`; return their product."""
-    elements = 1.0
+def fill_tile(spans, table, place, reuse, extents):  # type: ignore[no-untyped-def]
+    """Write the extents and the words of the tile at `place` = (design, tensor, level)."""
+    dimensions, term_rank, term_coefficient = table
+    i, t, level = place
+    words = 1.0
     for d in range(dimensions[t]):
         extent = 1
         for k in range(term_rank.shape[2]):
             rank = term_rank[t, d, k]
             if rank >= 0:
                 extent += term_coefficient[t, d, k] * (spans[rank] - 1)
-        out[d] = extent
-        elements *= extent
-    return elements
+        extents[i, t, level, d] = extent
+        words *= extent
+    reuse[i, t, level, TILE] = words
 
 
 @njit(cache=True)
-def walk_inwards(loop_rank, loop_trip, loop_kind, keep_at, relevant, implicit, reuse, totals):  # type: ignore[no-untyped-def]
-    """Fill the fetches, distinct tiles and instances of one design, walking outermost to innermost.
+def count_reuse(batch, table, implicit, start, geometry):  # type: ignore[no-untyped-def]
+    """Fill fetches, distinct tiles and instances, walking every nest outermost to innermost.
 
     Args:
-        loop_rank, loop_trip, loop_kind: One design, shape (slots,).
-        keep_at: Shape (T, L).
-        relevant: Shape (T, R).
+        batch: loop_rank, loop_trip, loop_kind (n, slots) and keep_at (n, T, L).
+        table: sizes, relevant, dimensions, term_rank, term_coefficient.
         implicit: Whether unchanged tiles are not fetched again.
-        reuse: Written, shape (T, L, REUSE_COLUMNS).
-        totals: Written: temporal trips, spatial trips, then per tensor its relevant spatial trips.
+        start: First design; the geometry's length says how many.
+        geometry: reuse (c, T, L, REUSE_COLUMNS), extents (c, T, L, 4), totals (c, 2 + T): temporal
+            trips, spatial trips, and per tensor its relevant spatial trips.
     """
-    slots = loop_rank.shape[0]
-    tensors, levels = keep_at.shape
-    spatial_all = 1.0
-    for t in range(tensors):
-        level, temporal, fetches, distinct = 0, 1.0, 1.0, 1.0
-        spatial, spatial_relevant = 1.0, 1.0
-        for p in range(slots + 1):
-            while level < levels and keep_at[t, level] <= p:
-                if keep_at[t, level] >= 0:
-                    row = reuse[t, level]
-                    row[FETCHES] = fetches if implicit else temporal
-                    row[DISTINCT] = distinct
-                    row[ABOVE] = spatial
-                    row[ABOVE_RELEVANT] = spatial_relevant
-                level += 1
-            if p == slots or loop_trip[p] == 1:
-                continue
-            is_relevant = relevant[t, loop_rank[p]]
-            if loop_kind[p] != 0:
-                spatial *= loop_trip[p]
+    ranks, trips, kinds, keep_at = batch
+    relevant = table[1]
+    reuse, _, totals = geometry
+    slots = ranks.shape[1]
+    tensors, levels = keep_at.shape[1:]
+    for i in range(min(reuse.shape[0], ranks.shape[0] - start)):
+        n = start + i
+        for t in range(tensors):
+            level, temporal, fetches, distinct = 0, 1.0, 1.0, 1.0
+            spatial, spatial_relevant = 1.0, 1.0
+            for p in range(slots + 1):
+                while level < levels and keep_at[n, t, level] <= p:
+                    reuse[i, t, level, FETCHES] = fetches if implicit else temporal
+                    reuse[i, t, level, DISTINCT] = distinct
+                    reuse[i, t, level, ABOVE] = spatial
+                    reuse[i, t, level, ABOVE_RELEVANT] = spatial_relevant
+                    level += 1
+                if p == slots or trips[n, p] == 1:
+                    continue
+                trip = trips[n, p]
+                is_relevant = relevant[t, ranks[n, p]]
+                if kinds[n, p] != 0:
+                    spatial *= trip
+                    if is_relevant:
+                        spatial_relevant *= trip
+                    continue
+                temporal *= trip
                 if is_relevant:
-                    spatial_relevant *= loop_trip[p]
-                continue
-            temporal *= loop_trip[p]
-            if is_relevant:
-                fetches = temporal
-                distinct *= loop_trip[p]
-        totals[2 + t] = spatial_relevant
-        totals[0] = temporal
-        spatial_all = spatial
-    totals[1] = spatial_all
+                    fetches = temporal
+                    distinct *= trip
+            totals[i, 0] = temporal
+            totals[i, 1] = spatial
+            totals[i, 2 + t] = spatial_relevant
 
 
 @njit(cache=True)
-def walk_outwards(  # type: ignore[no-untyped-def]
-    loop_rank,
-    loop_trip,
-    keep_at,
-    sizes,
-    dimensions,
-    term_rank,
-    term_coefficient,
-    spans,
-    reuse,
-    extents,
-):
-    """Fill the tiles of one design, walking innermost to outermost; `spans` is scratch, (R,)."""
-    slots = loop_rank.shape[0]
-    tensors, levels = keep_at.shape
-    for t in range(tensors):
-        spans[:] = 1
-        level = levels - 1
-        for p in range(slots, -1, -1):
-            if p < slots and loop_trip[p] > 1:
-                rank = loop_rank[p]
-                spans[rank] = min(spans[rank] * loop_trip[p], sizes[rank])
-            while level >= 0 and (keep_at[t, level] == p or keep_at[t, level] < 0):
-                if keep_at[t, level] >= 0:
-                    reuse[t, level, TILE] = tile_extents(
-                        spans, t, dimensions, term_rank, term_coefficient, extents[t, level]
-                    )
-                level -= 1
+def measure_tiles(batch, table, spans, start, geometry):  # type: ignore[no-untyped-def]
+    """Fill the tiles, walking every nest innermost to outermost; `spans` is scratch, (R,).
+
+    Levels that bypass a tensor get the tile of the position they were asked at; nobody reads it.
+    """
+    ranks, trips, _, keep_at = batch
+    sizes, _, dimensions, term_rank, term_coefficient = table
+    reuse, extents, _ = geometry
+    projection = (dimensions, term_rank, term_coefficient)
+    tensors, levels = keep_at.shape[1:]
+    for i in range(min(reuse.shape[0], ranks.shape[0] - start)):
+        n = start + i
+        for t in range(tensors):
+            spans[:] = 1
+            level = levels - 1
+            for p in range(ranks.shape[1], -1, -1):
+                if p < ranks.shape[1] and trips[n, p] > 1:
+                    rank = ranks[n, p]
+                    spans[rank] = min(spans[rank] * trips[n, p], sizes[rank])
+                while level >= 0 and (keep_at[n, t, level] == p or keep_at[n, t, level] < 0):
+                    if keep_at[n, t, level] >= 0:
+                        fill_tile(spans, projection, (i, t, level), reuse, extents)
+                    level -= 1
 
 
 @njit(cache=True)
-def keepers(keep_at, t, out):  # type: ignore[no-untyped-def]
-    """Write the levels that keep tensor t, outermost first; return how many."""
-    count = 0
-    for level in range(keep_at.shape[1]):
-        if keep_at[t, level] >= 0:
-            out[count] = level
-            count += 1
-    return count
+def next_keeper(keep_at, n, t, level):  # type: ignore[no-untyped-def]
+    """The next level inwards of `level` that keeps tensor t of design n; -1 = none."""
+    for inner in range(level + 1, keep_at.shape[2]):
+        if keep_at[n, t, inner] >= 0:
+            return inner
+    return -1
 
 
 @njit(cache=True)
-def count_operand(reuse_t, chain, length, macs_read, out):  # type: ignore[no-untyped-def]
-    """Words of one input by level and kind; out has shape (L, kinds)."""
-    for j in range(1, length):
-        child, parent = reuse_t[chain[j]], reuse_t[chain[j - 1]]
-        moved = child[FETCHES] * child[TILE]
-        out[chain[j], 1] = moved * child[ABOVE]
-        out[chain[j - 1], 0] = (
-            moved * parent[ABOVE] * child[ABOVE_RELEVANT] / parent[ABOVE_RELEVANT]
-        )
-    out[chain[length - 1], 0] = macs_read
+def count_operands(keep_at, geometry, words):  # type: ignore[no-untyped-def]
+    """Words of the inputs by level and kind; `words` has shape (n, T, L, kinds)."""
+    reuse, _, totals = geometry
+    for n in range(keep_at.shape[0]):
+        for t in range(keep_at.shape[1] - 1):
+            level = 0
+            while level >= 0:
+                row = reuse[n, t, level]
+                child = next_keeper(keep_at, n, t, level)
+                if child >= 0:
+                    inner = reuse[n, t, child]
+                    moved = inner[FETCHES] * inner[TILE]
+                    words[n, t, child, 1] = moved * inner[ABOVE]
+                    share = row[ABOVE] * inner[ABOVE_RELEVANT] / row[ABOVE_RELEVANT]
+                    words[n, t, level, 0] = moved * share
+                else:
+                    words[n, t, level, 0] = leaf_accesses(totals, reuse, n, t, level)
+                level = child
 
 
 @njit(cache=True)
-def count_output(reuse_t, chain, length, macs_written, out):  # type: ignore[no-untyped-def]
-    """Words of the output by level and kind; out has shape (L, kinds)."""
-    for j in range(1, length):
-        child, parent = reuse_t[chain[j]], reuse_t[chain[j - 1]]
-        drained = child[FETCHES] * child[TILE]
-        again = (child[FETCHES] - child[DISTINCT]) * child[TILE]
-        share = parent[ABOVE] * child[ABOVE_RELEVANT] / parent[ABOVE_RELEVANT]
-        out[chain[j], 1] = again * child[ABOVE]
-        out[chain[j], 4] = drained * child[ABOVE]
-        out[chain[j - 1], 2] = drained * share
-        out[chain[j - 1], 3] = again * share
-    leaf = reuse_t[chain[length - 1]]
-    first = leaf[DISTINCT] * leaf[TILE] * leaf[ABOVE]
-    out[chain[length - 1], 5] = max(macs_written - first, 0.0)
-    out[chain[length - 1], 6] = macs_written
+def count_output(keep_at, geometry, words):  # type: ignore[no-untyped-def]
+    """Words of the output by level and kind; `words` has shape (n, T, L, kinds)."""
+    reuse, _, totals = geometry
+    t = keep_at.shape[1] - 1
+    for n in range(keep_at.shape[0]):
+        level = 0
+        while level >= 0:
+            row = reuse[n, t, level]
+            child = next_keeper(keep_at, n, t, level)
+            if child >= 0:
+                inner = reuse[n, t, child]
+                drained = inner[FETCHES] * inner[TILE]
+                again = (inner[FETCHES] - inner[DISTINCT]) * inner[TILE]
+                share = row[ABOVE] * inner[ABOVE_RELEVANT] / row[ABOVE_RELEVANT]
+                words[n, t, child, 1] = again * inner[ABOVE]
+                words[n, t, child, 4] = drained * inner[ABOVE]
+                words[n, t, level, 2] = drained * share
+                words[n, t, level, 3] = again * share
+            else:
+                written = leaf_accesses(totals, reuse, n, t, level)
+                first = row[DISTINCT] * row[TILE] * row[ABOVE]
+                words[n, t, level, 5] = max(written - first, 0.0)
+                words[n, t, level, 6] = written
+            level = child
 
 
 @njit(cache=True)
-def leaf_accesses(totals, leaf, t):  # type: ignore[no-untyped-def]
+def leaf_accesses(totals, reuse, i, t, level):  # type: ignore[no-untyped-def]
     """Words that the MACs read (or write) of tensor t at its innermost keeper.
 
     One per MAC, shared by the MACs under one instance that use the same element.
     """
-    return totals[0] * leaf[ABOVE] * totals[2 + t] / leaf[ABOVE_RELEVANT]
+    own = reuse[i, t, level, ABOVE] / reuse[i, t, level, ABOVE_RELEVANT]
+    return totals[i, 0] * totals[i, 2 + t] * own
 
 
 @njit(cache=True)
-def _count_batch(ranks, trips, kinds, keep_at, table, implicit, reuse, counts, totals):  # type: ignore[no-untyped-def]
-    sizes, relevant, dimensions, term_rank, term_coefficient = table
-    n, tensors, levels = keep_at.shape
-    extents = np.ones((tensors, levels, term_rank.shape[1]), dtype=np.int64)
-    spans = np.ones(len(sizes), dtype=np.int64)
-    chain = np.zeros(levels, dtype=np.int64)
-    for i in range(n):
-        walk_inwards(
-            ranks[i], trips[i], kinds[i], keep_at[i], relevant, implicit, reuse[i], totals[i]
-        )
-        walk_outwards(
-            ranks[i], trips[i], keep_at[i], sizes, dimensions, term_rank, term_coefficient,
-            spans, reuse[i], extents,
-        )  # fmt: skip
-        for t in range(tensors):
-            length = keepers(keep_at[i], t, chain)
-            moved = leaf_accesses(totals[i], reuse[i, t, chain[length - 1]], t)
-            if t == tensors - 1:
-                count_output(reuse[i, t], chain, length, moved, counts[i, t])
-            else:
-                count_operand(reuse[i, t], chain, length, moved, counts[i, t])
+def new_geometry(designs, tensors, levels):  # type: ignore[no-untyped-def]
+    """Arrays that `count_reuse` and `measure_tiles` fill: reuse, extents, totals."""
+    return (
+        np.ones((designs, tensors, levels, REUSE_COLUMNS)),
+        np.ones((designs, tensors, levels, 4), dtype=np.int64),
+        np.ones((designs, 2 + tensors)),
+    )
 
 
 @dataclass(frozen=True)
@@ -280,12 +293,14 @@ class AccessCounts:
         words: By tensor, level and `Access` kind, shape (n, T, L, kinds).
         reuse: Tile words, fetches, distinct tiles, instances, instances with different data;
             shape (n, T, L, 5), zero where a level does not keep the tensor.
+        extents: Tile extents per dimension, padded with 1, shape (n, T, L, 4).
         compute_cycles: Temporal trips of the whole nest, shape (n,).
         macs: Computes issued, padding included, shape (n,).
     """
 
     words: NDArray[np.float64]
     reuse: NDArray[np.float64]
+    extents: NDArray[np.int64]
     compute_cycles: NDArray[np.float64]
     macs: NDArray[np.float64]
 
@@ -309,25 +324,14 @@ def access_counts(
         raise ValueError(f"stationarity must be implicit or explicit, got {stationarity!r}")
     check_mappings(operator, hardware, mappings)
     n, tensors, levels = mappings.keep_at.shape
-    table = operator_table(operator)
-    reuse = np.zeros((n, tensors, levels, REUSE_COLUMNS))
+    batch = (mappings.loop_rank, mappings.loop_trip, mappings.loop_kind, mappings.keep_at)
+    table = operator_table(operator).arrays
+    geometry = new_geometry(n, tensors, levels)
     words = np.zeros((n, tensors, levels, len(Access)))
-    totals = np.ones((n, 2 + tensors))
-    _count_batch(
-        mappings.loop_rank,
-        mappings.loop_trip,
-        mappings.loop_kind,
-        mappings.keep_at,
-        (
-            table.sizes,
-            table.relevant,
-            table.dimensions,
-            table.term_rank,
-            table.term_coefficient,
-        ),
-        stationarity == "implicit",
-        reuse,
-        words,
-        totals,
-    )
-    return AccessCounts(words, reuse, totals[:, 0], totals[:, 0] * totals[:, 1])
+    count_reuse(batch, table, stationarity == "implicit", 0, geometry)
+    measure_tiles(batch, table, np.ones(len(operator.ranks), dtype=np.int64), 0, geometry)
+    count_operands(mappings.keep_at, geometry, words)
+    count_output(mappings.keep_at, geometry, words)
+    reuse, extents, totals = geometry
+    reuse[mappings.keep_at < 0] = 0.0
+    return AccessCounts(words, reuse, extents, totals[:, 0], totals[:, 0] * totals[:, 1])
