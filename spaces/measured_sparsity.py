@@ -20,6 +20,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from spaces.sparsity import (
     DensityRule,
     DensitySpec,
@@ -27,6 +29,7 @@ from spaces.sparsity import (
     format_layers,
     parse_layers,
 )
+from spaces.stored_weights import read_tensor
 from spaces.validation import check_keys
 
 ROW_KEYS = ("operator", "layers", "density", "tensor_class", "model", "parameters")
@@ -141,16 +144,7 @@ class StoredTensor:
         return DensitySpec("mask", self._density(), parameters, source)
 
     def _density(self) -> float:
-        import numpy as np
-        from safetensors import safe_open
-
-        if not Path(self.file).is_file():
-            raise ValueError(f"sparsity.path must be a safetensors file, got {self.file}")
-        with safe_open(self.file, framework="numpy") as weights:
-            if self.tensor not in weights.keys():  # noqa: SIM118 - not a mapping
-                names = ", ".join(sorted(weights.keys())[:3])
-                raise ValueError(f"{self.file}: no tensor {self.tensor!r}, the first are {names}")
-            values = weights.get_tensor(self.tensor)
+        values = read_tensor(self.file, self.tensor)
         return float(np.count_nonzero(values) / values.size)
 
 
