@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,11 @@ def test_describe_lists_shares_classes_and_widths():
         "elements": 4,
         "bits": 4,
     }
+
+
+def test_describe_is_json():
+    rows = gemm(M=1, K=2, N=3).describe()
+    assert json.loads(json.dumps(rows)) == rows
 
 
 def test_only_weights_are_matmul_parameters():
