@@ -68,7 +68,7 @@ class MappingSpace:
         keep.W.GLB     whether GLB keeps W               size.N        padded size, by number
         unroll.GLB.X   ranks over the fan-out axis       tile.K.2      where K's twos go
         order.GLB      loop order of GLB's block         place.W.GLB   loops of it above W
-        format.W.GLB   number in the format table
+        format.W.GLB   number in W's format table
 
     Attributes:
         operator: The einsum.
@@ -188,9 +188,10 @@ class MappingSpace:
         """Formats of the compressed copies, tensor -> level -> text."""
         texts: dict[str, dict[str, str]] = {}
         for t, level in np.argwhere(designs.format_id[index] > 0):
-            by_level = texts.setdefault(self.operator.tensors[t].name, {})
+            name = self.operator.tensors[t].name
             number = int(designs.format_id[index, t, level])
-            by_level[self.hardware.levels[level].name] = self.formats.table[number]
+            text = self.formats.tables[name][number]
+            texts.setdefault(name, {})[self.hardware.levels[level].name] = text
         return texts
 
     def _with_formats(
@@ -202,9 +203,10 @@ class MappingSpace:
         for name, by_level in formats.items():
             check_keys(f"mapping.formats.{name}", by_level, self.hardware.level_names)
             for level, text in by_level.items():
-                check_keys(f"mapping.formats.{name}.{level}", [text], self.formats.table)
+                table = self.formats.tables.get(name, ("None",))
+                check_keys(f"mapping.formats.{name}.{level}", [text], table)
                 at = (0, names.index(name), self.hardware.level_names.index(level))
-                format_id[at] = self.formats.table.index(text)
+                format_id[at] = table.index(text)
         return replace(nest, format_id=format_id)
 
     def _at(self, label: str, tensor: int, level: int) -> str:

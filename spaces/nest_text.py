@@ -10,7 +10,7 @@ The items of a nest, outermost first::
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -49,7 +49,7 @@ def loop_nest_text(
     hardware: Hardware,
     mapping: MappingBatch,
     index: int = 0,
-    formats: Sequence[str] = (),
+    formats: Mapping[str, Sequence[object]] | None = None,
 ) -> str:
     """An indented listing of one mapping, with the tile each level keeps.
 
@@ -58,7 +58,7 @@ def loop_nest_text(
         hardware: Names of levels and axes.
         mapping: The batch.
         index: Which mapping of it.
-        formats: Format text by number; uncompressed ones are not shown.
+        formats: Tensor -> its formats (or their texts) by number; number 0 is not shown.
     """
     lines: list[str] = []
     depth = 0
@@ -67,10 +67,10 @@ def loop_nest_text(
         for level, tensors in _kept_at(mapping, index, position):
             tiles = []
             for t in tensors:
-                number = int(mapping.format_id[index, t, level])
-                form = f" as {formats[number]}" if 0 < number < len(formats) else ""
+                name, number = operator.tensors[t].name, int(mapping.format_id[index, t, level])
+                form = f" as {formats[name][number]}" if formats and number else ""
                 extents = _tile_extents(operator, mapping, (index, position), t)
-                tiles.append(f"{operator.tensors[t].name} {'x'.join(map(str, extents))}{form}")
+                tiles.append(f"{name} {'x'.join(map(str, extents))}{form}")
             lines.append("  " * depth + f"{hardware.levels[level].name} keeps {', '.join(tiles)}")
         if position < slots and mapping.loop_trip[index, position] > 1:
             item = _loop_item(operator, hardware, mapping, (index, position))
@@ -107,7 +107,7 @@ def describe_mapping(
 
 
 def read_nest_items(
-    items: Sequence[str], operator: Operator, hardware: Hardware, field: str = "nest"
+    items: Sequence[object], operator: Operator, hardware: Hardware, field: str = "nest"
 ) -> MappingBatch:
     """The mapping that these items describe, a batch of one, uncompressed.
 
@@ -119,12 +119,12 @@ def read_nest_items(
     keep_at = np.full((len(operator.tensors), len(hardware.levels)), BYPASS, dtype=np.int8)
     for number, item in enumerate(items):
         where = f"{field}[{number}]"
-        text = " ".join(item.split()) if isinstance(item, str) else item
-        if isinstance(text, str) and (match := _KEEPS.fullmatch(text)):
+        text = _item_text(item)
+        if match := _KEEPS.fullmatch(text):
             _read_keeps(where, match, (operator, hardware), keep_at, len(loops))
-        elif isinstance(text, str) and (match := _LOOP.fullmatch(text)):
+        elif match := _LOOP.fullmatch(text):
             loops.append(_loop(where, operator, match[1], match[2], TEMPORAL))
-        elif isinstance(text, str) and (match := _SPATIAL.fullmatch(text)):
+        elif match := _SPATIAL.fullmatch(text):
             kind = 1 + _axis(where, match[1], hardware)
             loops.append(_loop(where, operator, match[2], match[3], kind))
         else:
@@ -141,6 +141,14 @@ def read_nest_items(
         keep_at[None],
         np.zeros((1, *keep_at.shape), dtype=np.int16),
     )
+
+
+def _item_text(item: object) -> str:
+    """An item with single spaces; unquoted YAML reads `spatial X: N in 4` as a mapping."""
+    if isinstance(item, Mapping) and len(item) == 1:
+        (key, value), *_ = item.items()
+        return " ".join(f"{key}: {value}".split())
+    return " ".join(str(item).split())
 
 
 def _kept_at(mapping: MappingBatch, index: int, position: int) -> list[tuple[int, list[int]]]:

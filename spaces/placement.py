@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.choice_forest import IntArray
+from spaces.compression_format import Format
 from spaces.dataflow import MappingRules
 from spaces.format_grammar import parse_format
 from spaces.hardware import Hardware
@@ -34,13 +35,25 @@ class FormatOffer:
     """The compression formats a mapping may choose from.
 
     Attributes:
-        table: Format text by number; 0 is uncompressed.
-        offered: Tensor -> level -> numbers in the table. A tensor left out is uncompressed; a
+        tables: Tensor -> format texts by number; 0 is uncompressed.
+        offered: Tensor -> level -> numbers in its table. A tensor left out is uncompressed; a
             level left out inherits the format of the next level outwards that keeps the tensor.
     """
 
-    table: tuple[str, ...] = ("None",)
+    tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     offered: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+
+    def parsed(self, operator: Operator) -> dict[str, tuple[Format, ...]]:
+        """The tables as formats, by tensor: what an evaluator indexes with `format_id`."""
+        return {
+            name: tuple(
+                parse_format(
+                    text, [dimension.name for dimension in operator.tensor(name).dimensions]
+                )
+                for text in texts
+            )
+            for name, texts in self.tables.items()
+        }
 
 
 UNCOMPRESSED_ONLY = FormatOffer()
@@ -55,12 +68,12 @@ def format_offer(
     Raises:
         ValueError: If a tensor or level does not exist or a format does not parse.
     """
-    numbers = {"None": 0}
     offered: dict[str, dict[str, tuple[int, ...]]] = {}
+    tables: dict[str, tuple[str, ...]] = {}
     for name, by_level in formats.items():
         check_key("formats", name, [tensor.name for tensor in operator.tensors])
         dimensions = [dimension.name for dimension in operator.tensor(name).dimensions]
-        offered[name] = {}
+        offered[name], numbers = {}, {"None": 0}
         for level, texts in by_level.items():
             check_key(f"formats.{name}", level, hardware.level_names)
             if texts in (INHERIT, [INHERIT]):
@@ -68,7 +81,8 @@ def format_offer(
             canonical = [str(parse_format(text, dimensions)) for text in texts]
             ids = [numbers.setdefault(text, len(numbers)) for text in dict.fromkeys(canonical)]
             offered[name][level] = tuple(ids)
-    return FormatOffer(tuple(numbers), offered)
+        tables[name] = tuple(numbers)
+    return FormatOffer(tables, offered)
 
 
 @dataclass(frozen=True)
@@ -179,7 +193,7 @@ def _resolved_formats(
             level = hardware.level_names.index(level_name)
             formats[t, level] = np.array(sorted(set(ids)), dtype=np.int64)
             inherits[t, level] = False
-            _check_ids(f"formats.{name}.{level_name}", ids, len(offer.table))
+            _check_ids(f"formats.{name}.{level_name}", ids, len(offer.tables.get(name, ())))
     return formats, inherits
 
 
