@@ -182,7 +182,7 @@ def escape_entries(
             positions = _positions(x0, node[0]) * _positions(x1, node[1])
             positions *= _positions(x2, node[2]) * _positions(x3, node[3])
             width = _positions(extents[fast], node[fast])
-            shape = (fast, width, slow, 0)
+            shape = (fast, width, slow, greatest_common_divisor(fiber[fast], tile[fast]))
             total += count * fiber_escapes(density, node, shape, positions, run)
     return total
 

@@ -25,8 +25,10 @@ from evaluators.density_core import (
     DENSE,
     FIXED_STRUCTURED,
     HYPERGEOMETRIC,
+    N_M,
     Box,
     box_empty,
+    greatest_common_divisor,
     hypergeometric_empty,
 )
 
@@ -92,7 +94,8 @@ def window_empty(code: NDArray[np.float64], node: Box, shape: Box, window: int) 
     Args:
         code: Coded density.
         node: Extents of one position's subtree.
-        shape: Fastest dimension of the level, its positions, next dimension (-1 = none), unused.
+        shape: Fastest dimension of the level, its positions, next dimension (-1 = none), and the
+            extent of which fibers start at multiples in the fastest dimension.
         window: Number of neighbours.
 
     A flattened window of a whole rows and b more positions is the union of both: exact where
@@ -154,6 +157,45 @@ def _summed_escapes(
 
 
 @compiled
+def _line_window(
+    code: NDArray[np.float64], phase: int, start: int, length: int, lines: float
+) -> float:
+    """P0 of `lines` windows along the N:M dimension, the mean over fiber phases `phase`*i."""
+    block = int(code[2])
+    if length >= 2 * block:
+        return 0.0
+    total = 0.0
+    for first in range(0, block, phase):
+        total += code[3 + (first + start) % block * 2 * block + length] ** lines
+    return total * phase / block
+
+
+@compiled
+def _n_m_escapes(
+    code: NDArray[np.float64], node: Box, shape: Box, positions: int, run: int
+) -> float:
+    """The defining sum along the N:M dimension, over the exact phases of the window starts.
+
+    In a flattened level rows are taken to hold whole M-blocks.
+    """
+    block, grain = int(code[2]), node[shape[0]]
+    phase = greatest_common_divisor(shape[3], block)
+    period = block // greatest_common_divisor(grain, block)
+    lines = float(node[0]) * node[1] * node[2] * node[3] / grain
+    total = 0.0
+    for index in range(1, (positions - 1) // run + 1):
+        starts, length = positions - index * run, index * run * grain
+        if length >= 2 * block:
+            break
+        for turn in range(min(starts, period)):
+            weight = starts // period + (1 if turn < starts % period else 0)
+            here = _line_window(code, phase, turn * grain, length, lines)
+            longer = _line_window(code, phase, turn * grain, length + grain, lines)
+            total += weight * (here - longer)
+    return total
+
+
+@compiled
 def fiber_escapes(
     code: NDArray[np.float64], node: Box, shape: Box, positions: int, run: int
 ) -> float:
@@ -175,4 +217,6 @@ def fiber_escapes(
     if kind == HYPERGEOMETRIC and _nearly_independent(code, elements, positions):
         empty = hypergeometric_empty(code[1], code[2], elements)
         return _independent_escapes(positions, run, empty)
+    if kind == N_M and int(code[1]) == shape[0]:
+        return _n_m_escapes(code, node, shape, positions, run)
     return _summed_escapes(code, node, shape, positions, run)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Sequence
 
 from spaces.compression_format import (
     UNCOMPRESSED,
@@ -13,6 +12,7 @@ from spaces.compression_format import (
     Primitive,
     level,
 )
+from spaces.validation import nearest
 
 RUN_BITS = 5
 """Run bits of the plain `rle` format: Eyeriss codes runs of up to 31 zeros in 5 bits
@@ -102,7 +102,7 @@ def named_format(name: str, dimensions: Sequence[str]) -> Format:
     """
     key = name.strip().lower()
     if key not in NAMED:
-        raise ValueError(f"unknown format name {name!r}{_hint(key, NAMED)}")
+        raise ValueError(f"unknown format name {name!r}{nearest(key, NAMED)}")
     needed, build = NAMED[key]
     if len(dimensions) < needed:
         raise ValueError(
@@ -162,7 +162,7 @@ def _read_levels(text: str, dimensions: Sequence[str]) -> list[FormatLevel]:
 
 def _unreadable(text: str, position: int) -> ValueError:
     word = re.match(r"\s*(\w*)", text[position:])
-    hint = _hint(word.group(1) if word else "", [*Primitive, *NAMED])
+    hint = nearest(word.group(1) if word else "", [*map(str, Primitive), *NAMED])
     return ValueError(
         f"format {text!r}: expected a level such as B(K) at position {position}, "
         f"got {text[position:] or 'the end'!r}{hint}"
@@ -175,7 +175,7 @@ def _read_level(text: str, match: re.Match[str], dimensions: Sequence[str]) -> F
     if word.lower() not in by_name:
         raise ValueError(
             f"format {text!r}: unknown primitive {word!r} at position {match.start(1)}"
-            f"{_hint(word, list(Primitive))}"
+            f"{nearest(word, map(str, Primitive))}"
         )
     primitive = by_name[word.lower()]
     names: list[str] = []
@@ -241,10 +241,3 @@ def _read_field(text: str, primitive: Primitive, argument: str) -> dict[str, int
             f"format {text!r}: {key} must be {least}..{_WIDEST_FIELD_BITS} bits, got {value!r}"
         )
     return {_KEYS[key]: int(value)}
-
-
-def _hint(word: str, choices: Iterable[str]) -> str:
-    names = [str(choice) for choice in choices]
-    by_lower = {name.lower(): name for name in names}
-    close = get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
-    return f"; did you mean {by_lower[close[0]]}?" if close else f"; choose from {', '.join(names)}"
