@@ -134,7 +134,8 @@ def price_chunk(batch, totals, computes, streams, prices, machine, start, out): 
         out[0, n] = energy + latency * static_pj
         out[1, n] = memory
         out[2, n] = latency
-        out[4, n] = issue[2] / (latency * issue[1]) if latency > 0.0 else 0.0
+        useful = issue[2] * computes[i, 0]
+        out[4, n] = useful / (latency * issue[1]) if latency > 0.0 else 0.0
 
 
 @njit(cache=True)

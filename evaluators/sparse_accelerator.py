@@ -22,6 +22,7 @@ from evaluators.compression import code_formats
 from evaluators.decoder import NO_DECODER, Decoder, decoder_pj_per_element
 from evaluators.density import DensityModel, density_model
 from evaluators.evaluation import Evaluation, FloatArray
+from evaluators.explanation import explain_design
 from evaluators.intersection import (
     COMPUTE_RULES,
     NO_OPTIMIZATION,
@@ -100,7 +101,7 @@ class SparseAccelerator:
         """Price n mappings.
 
         Metrics: energy_pj, memory_energy_pj, latency_cycles, compute_cycles, latency_s,
-        edp_pj_cycles, average_power_w, utilization (useful MACs over peak), area_mm2. Violations,
+        edp_pj_cycles, average_power_w, utilization (useful MACs not skipped over peak), area_mm2. Violations,
         relative: capacity_LEVEL, fan_out_LEVEL_AXIS, placement (number of broken rules).
 
         Raises:
@@ -123,6 +124,10 @@ class SparseAccelerator:
             out,
         )
         return Evaluation(self._metrics(out), self._violations(out))
+
+    def explain(self, design: MappingBatch) -> Mapping[str, Any]:
+        """Full breakdown of a batch of one mapping, see `evaluators.explanation`."""
+        return explain_design(self, design)
 
     def _metrics(self, out: FloatArray) -> dict[str, FloatArray]:
         energy, cycles = out[Cost.ENERGY_PJ], out[Cost.LATENCY_CYCLES]
