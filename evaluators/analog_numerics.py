@@ -124,7 +124,7 @@ def digit(values: Array, position: int, bits: int) -> Array:
     array([-1.,  0.])
     """
     magnitude = np.floor(np.abs(values) / 2 ** (bits * position)) % 2**bits
-    return np.sign(values) * magnitude
+    return np.asarray(np.sign(values) * magnitude)
 
 
 def convert(sums: Array, bits: int, largest: int, adc_range: str) -> Array:
