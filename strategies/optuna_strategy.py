@@ -21,7 +21,7 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from evaluators.evaluation import Evaluation
+from evaluators.evaluation import Evaluation, FloatArray
 from spaces.parameters import choice_array
 from spaces.space import Columns
 from strategies.executor import batch_length
@@ -30,6 +30,11 @@ from strategies.problem import Problem
 
 SamplerFactory = Callable[..., BaseSampler]
 """Makes a sampler from those of `space`, `evaluator` and `seed` that its signature names."""
+
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+IGNORES_CONSTRAINTS = (optuna.samplers.CmaEsSampler,)
+"""Samplers that learn from objectives alone; they are told a penalty for an infeasible point."""
 
 STAGE = "stage"
 """User attribute of an Optuna trial in which a sampler may say which of its stages proposed it."""
@@ -66,6 +71,7 @@ class OptunaStrategy:
         self.sampler = make_sampler(sampler, offered)
         self.study = open_study(self.sampler, problem.goal)
         self._pending: list[optuna.Trial] = []
+        self._worst = np.full(len(problem.goal.objectives), -np.inf)
 
     def ask(self, n: int) -> Columns:
         """Propose min(n, batch_size) points, none once the sampler has seen them all."""
@@ -86,8 +92,7 @@ class OptunaStrategy:
         for trial in self._pending if not asked else []:
             self.study.tell(trial, state=TrialState.FAIL)
         self._pending = []
-        values = np.stack([evaluation.metrics[name] for name in self.goal.metrics], axis=1)
-        violations = _violation_rows(evaluation)
+        values, violations = self._values(evaluation), _violation_rows(evaluation)
         for index, row in enumerate(rows):
             outcome = None if index in evaluation.failures else values[index].tolist()
             if asked:
@@ -99,6 +104,21 @@ class OptunaStrategy:
         """The stages that the sampler wrote into its last proposals, if it did."""
         stages = [trial.user_attrs.get(STAGE) for trial in self._pending]
         return [{STAGE: str(stage)} for stage in stages] if any(stages) else ()
+
+    def _values(self, evaluation: Evaluation) -> FloatArray:
+        """Objective values, shape (n, m); penalised for samplers that ignore constraints."""
+        losses = self.goal.losses(evaluation)
+        signs = np.array([1.0 if o.direction == "minimize" else -1.0 for o in self.goal.objectives])
+        if not isinstance(self.sampler, IGNORES_CONSTRAINTS) or not evaluation.violations:
+            return np.asarray(losses * signs)
+        worst = np.where(np.isfinite(losses), losses, -np.inf).max(axis=0, initial=-np.inf)
+        self._worst = np.maximum(self._worst, worst)
+        if not np.isfinite(self._worst).all():
+            return np.asarray(losses * signs)
+        excess = sum(np.maximum(v, 0.0) for v in evaluation.violations.values())
+        scaled = self._worst + np.reshape(excess, (-1, 1)) * (np.abs(self._worst) + 1.0)
+        penalised = np.where(evaluation.feasible[:, None], losses, scaled)
+        return np.asarray(penalised * signs)
 
     def _is_pending(self, rows: Sequence[Mapping[str, Any]]) -> bool:
         """True when these rows are the points of the last ask, in order."""
@@ -141,7 +161,6 @@ class AskTellStudy(optuna.Study):
 def open_study(sampler: BaseSampler, goal: Goal) -> AskTellStudy:
     """An in-memory study with this goal's directions."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     storage = optuna.storages.InMemoryStorage()
     directions = [objective.direction for objective in goal.objectives]
     optuna.create_study(storage=storage, study_name="study", directions=directions)

@@ -155,7 +155,7 @@ class PymooStrategy:
         for values in evaluation.violations.values():
             violations += np.maximum(np.nan_to_num(values, nan=0.0, posinf=FAILED_VIOLATION), 0.0)
         violations[list(evaluation.failures)] = FAILED_VIOLATION
-        finite = np.isfinite(losses).all(axis=1)
+        finite = np.asarray(np.isfinite(losses).all(axis=1))
         if finite.any():
             self._worst = np.maximum(self._worst, losses[finite].max(axis=0))
         violations[~finite] = FAILED_VIOLATION
@@ -243,7 +243,7 @@ def spread_directions(n_objectives: int, n_points: int) -> FloatArray:
 
     if n_objectives < 2:
         raise ValueError(
-            "strategy.algorithm: reference directions need at least two objectives; use ga or de"
+            "strategy.algorithm: reference directions need at least two objectives; use pymoo_ga or pymoo_de"
         )
     partitions = 1
     while comb(partitions + n_objectives, n_objectives - 1) <= n_points:
