@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.compression import code_formats
+from evaluators.cost_terms import accelerator_cost_terms
 from evaluators.decoder import NO_DECODER, Decoder, decoder_pj_per_element
 from evaluators.density import DensityModel, density_model
-from evaluators.evaluation import Evaluation, FloatArray
+from evaluators.evaluation import CostTerms, Evaluation, FloatArray
 from evaluators.explanation import explain_design
 from evaluators.intersection import (
     COMPUTE_RULES,
@@ -157,6 +158,10 @@ class SparseAccelerator:
             named[f"fan_out_{levels[level_index].name}_{axis}"] = out[start + index]
         named["placement"] = out[-1]
         return named
+
+    def cost_terms(self) -> CostTerms:
+        """The structure of the cost, for exact searches; see `evaluators.cost_terms`."""
+        return accelerator_cost_terms(self)
 
     # --- tables of the compiled kernels -------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Compiled parts of the exact search: prices of a link, placements of one level, lists by tile.
 
-A *node* is a tensor's tile at a level. Under the hoist and sink arguments (docs/exact_search.md) a
-level is an order of the tensors it keeps; below a node only the ranks irrelevant to its tensor grow,
-or every rank when the tensor's bits per word depend on the extents.
+A *node* is a tensor's tile at a level. Under the hoist and sink arguments (docs/exact_search.md)
+a level is an order of the tensors it keeps; below a node only the ranks irrelevant to its tensor
+grow, or every rank when the tensor's bits per word depend on the extents.
 """
 
 from __future__ import annotations
@@ -134,9 +134,9 @@ def sort_entries(lists, first, last):  # type: ignore[no-untyped-def]
 def fill_list(grid, outer, machine, orders, rows, base, full, below, lists):  # type: ignore[no-untyped-def]
     """Append the Pareto list of level 1's placements around the base tile to the store.
 
-    Depth d of the walk is the d-th node from inside. `below` (T, 4): sub-grid index of the tile
-    inside a tensor's own (-1: none), dense accesses of the compute units, instances of level 1, and
-    whether the tensor grows.
+    Depth d of the walk is the d-th node from inside. `below` (T, 6): sub-grid index of the tile
+    inside a tensor's own (-1: none), dense accesses of the compute units, instances of level 1,
+    whether the tensor grows, and the fractions of those accesses that are gated and active.
     """
     div, stride, relevant = grid.div, grid.stride, grid.relevant
     side, side_load, fill, spill = outer.side, outer.side_load, outer.fill, outer.spill
@@ -189,18 +189,13 @@ def fill_list(grid, outer, machine, orders, rows, base, full, below, lists):  # 
                     load[depth + 1, write_port] += words * bits * into
                 if read_port >= 0:
                     load[depth + 1, read_port] += back * bits * out_of
-                if below[t, 3] > 0 and below[t, 0] < 0:
-                    reads = below[t, 1]
-                    if t == machine.output:
-                        reads -= outer.fresh[t, index]
-                        cost += below[t, 1] * outer.leaf_write[t, inside]
-                        if write_port >= 0:
-                            moved = below[t, 1] * outer.leaf_write_bits[t, inside]
-                            load[depth + 1, write_port] += moved * into
-                    cost += reads * outer.leaf_read[t, inside]
+                if below[t, 3] > 0 and below[t, 0] < 0 and t != machine.output:
+                    gated, active = below[t, 1] * below[t, 4], below[t, 1] * below[t, 5]
+                    cost += active * outer.leaf[0, t, inside] + gated * outer.leaf[2, t, inside]
+                    cost += (active + gated) * outer.leaf[3, t, inside]
                     if read_port >= 0:
-                        moved = reads * outer.leaf_read_bits[t, inside]
-                        load[depth + 1, read_port] += moved * out_of
+                        moved = outer.leaf_bits[0, t, inside] + outer.leaf_bits[1, t, inside]
+                        load[depth + 1, read_port] += (active + gated) * moved * out_of
                 energy[depth + 1] = energy[depth] + cost
                 if depth < nodes - 1:
                     depth += 1

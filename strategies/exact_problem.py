@@ -68,8 +68,10 @@ class Costs(NamedTuple):
         words: Distinct elements times the padding of its tiling, shape (T, S).
         read, write: pJ per word moved, stored for a child of these extents; shape (T, L, S).
         bits: Bits per word, the same.
-        leaf_read, leaf_write: pJ per dense access of the compute units, shape (T, L, S).
-        leaf_read_bits, leaf_write_bits: Bits per dense access, the same.
+        leaf: pJ per dense access of the compute units by what it is: payload read, payload write,
+            gated payload, lookup of metadata and decoding; shape (4, T, L, S).
+        leaf_bits: Bits per dense access: payload, metadata; shape (2, T, L, S).
+        final, final_bits: pJ and bits per finished output word drained into level 0, shape (S,).
         grows: True where the bits per word depend on the extents (formats, halos), shape (T,).
         whole: Sub-grid index of the whole tensor, shape (T,).
     """
@@ -79,10 +81,10 @@ class Costs(NamedTuple):
     read: FloatArray
     write: FloatArray
     bits: FloatArray
-    leaf_read: FloatArray
-    leaf_write: FloatArray
-    leaf_read_bits: FloatArray
-    leaf_write_bits: FloatArray
+    leaf: FloatArray
+    leaf_bits: FloatArray
+    final: FloatArray
+    final_bits: FloatArray
     grows: NDArray[np.bool_]
     whole: IntArray
 
@@ -108,9 +110,7 @@ class Machine(NamedTuple):
         read_cycles, write_cycles: Cycles per bit, shape (L,).
         ports: Number of ports.
         output: The output tensor.
-        saved: Fraction of a word that the final drain into level 0 saves.
         drain_read: 1 when draining reads the child, else 0.
-        compute_pj, compute_cycles: Per compute.
         static_pj: Per cycle.
         masks: Kept-tensor bit masks allowed at each level, shape (L, 2**T), 1 = allowed.
     """
@@ -122,10 +122,7 @@ class Machine(NamedTuple):
     write_cycles: FloatArray
     ports: int
     output: int
-    saved: float
     drain_read: float
-    compute_pj: float
-    compute_cycles: float
     static_pj: float
     masks: IntArray
 
@@ -281,26 +278,32 @@ def build_costs(terms: CostTerms, grid: Grid, formats: IntArray) -> Costs:
         costs.words[t, :n] = elements * tiles
         for level in range(levels):
             _price_level(terms, costs, (t, level, int(formats[t, level])), extents, elements)
-        costs.grows[t] = _varies(costs, t, n)
-        costs.whole[t] = n - 1
+        if t == terms.output:
+            _price_final(terms, costs, int(formats[t, 0]), extents, elements)
         _pad(costs, t, n)
+        costs.grows[t] = _varies(costs, t, t == terms.output)
+        costs.whole[t] = n - 1
     return costs
 
 
 def _pad(costs: Costs, t: int, n: int) -> None:
     """Repeat the last point beyond a tensor's own sub-grid, so that minima stay true."""
-    costs.elements[t, n:] = costs.elements[t, n - 1]
-    costs.words[t, n:] = costs.words[t, n - 1]
-    for table in costs[2:9]:
+    for table in (costs.elements, costs.words):
+        table[t, n:] = table[t, n - 1]
+    for table in (costs.read, costs.write, costs.bits):
         table[t, :, n:] = table[t, :, n - 1 : n]
+    for table in (costs.leaf, costs.leaf_bits):
+        table[:, t, :, n:] = table[:, t, :, n - 1 : n]
 
 
 def _empty_costs(tensors: int, levels: int, width: int) -> Costs:
-    by_level = [np.zeros((tensors, levels, width)) for _ in range(7)]
     return Costs(
-        np.ones((tensors, width)),
-        np.ones((tensors, width)),
-        *by_level,
+        *(np.ones((tensors, width)) for _ in range(2)),
+        *(np.zeros((tensors, levels, width)) for _ in range(3)),
+        np.zeros((4, tensors, levels, width)),
+        np.zeros((2, tensors, levels, width)),
+        np.zeros(width),
+        np.zeros(width),
         np.zeros(tensors, dtype=np.bool_),
         np.zeros(tensors, dtype=np.int64),
     )
@@ -309,7 +312,16 @@ def _empty_costs(tensors: int, levels: int, width: int) -> Costs:
 def dense_elements(terms: CostTerms, tensor: int, extents: IntArray) -> FloatArray:
     """Elements of tiles of these rank extents, from the uncompressed format; shape (n,)."""
     dense = terms.tile_bits(tensor, 0, np.zeros(1, dtype=np.int64), extents)[0]
-    return np.asarray(dense.sum(axis=-1) / terms.word_bits[tensor, 0], dtype=np.float64)
+    return np.asarray(dense.sum(axis=-1) / terms.word_bits[tensor], dtype=np.float64)
+
+
+def _stored(
+    terms: CostTerms, where: tuple[int, int, int], extents: IntArray, elements: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Metadata and payload bits per element of a tensor at a level in a format."""
+    t, level, code = where
+    bits = terms.tile_bits(t, level, np.array([code], dtype=np.int64), extents)[0]
+    return bits[:, 0] / elements, bits[:, 1] / elements
 
 
 def _price_level(
@@ -320,29 +332,72 @@ def _price_level(
     elements: FloatArray,
 ) -> None:
     t, level, code = where
+    code = 0 if t == terms.output else code
     n = len(extents)
-    bits = terms.tile_bits(t, level, np.array([code], dtype=np.int64), extents)[0]
-    meta, load = bits[:, 0] / elements, bits[:, 1] / elements
-    read, write = terms.read_pj_per_bit[t, level], terms.write_pj_per_bit[t, level]
-    meta_read = meta * terms.metadata_read_pj_per_bit[level]
-    meta_write = meta * terms.metadata_write_pj_per_bit[level]
-    costs.read[t, level, :n] = load * read + meta_read
-    costs.write[t, level, :n] = load * write + meta_write
+    meta, load = _stored(terms, (t, level, code), extents, elements)
+    read, write = terms.read_pj_per_bit[level], terms.write_pj_per_bit[level]
+    lookup = meta * terms.metadata_read_pj_per_bit[level] + terms.decode_pj[t, code]
+    costs.read[t, level, :n] = load * read + lookup
+    costs.write[t, level, :n] = load * write + meta * terms.metadata_write_pj_per_bit[level]
     costs.bits[t, level, :n] = load + meta
-    word, packed = terms.word_bits[t, level], int(code != 0)
-    real = terms.compute_read_fraction[t, level, packed] * word
-    gated = terms.compute_gated_fraction[t, level, packed] * word
-    gate_pj = gated * terms.gated_pj_per_bit[level]
-    costs.leaf_read[t, level, :n] = real * read + gate_pj + meta_read
-    costs.leaf_write[t, level, :n] = real * write + gate_pj + meta_write
-    costs.leaf_read_bits[t, level, :n] = real + gated + meta
-    costs.leaf_write_bits[t, level, :n] = real + gated + meta
+    costs.leaf[:, t, level, :n] = (
+        load * read,
+        load * write,
+        load * terms.gated_pj_per_bit[level],
+        lookup,
+    )
+    costs.leaf_bits[:, t, level, :n] = load, meta
 
 
-def _varies(costs: Costs, t: int, n: int) -> bool:
-    tables = (costs.read, costs.write, costs.bits, costs.leaf_read, costs.leaf_read_bits)
-    spread = max(float(np.ptp(table[t, :, :n], axis=-1).max()) for table in tables)
-    return spread > 0.0 or float(np.ptp(costs.words[t, :n])) > 0.0
+def _price_final(
+    terms: CostTerms, costs: Costs, code: int, extents: IntArray, elements: FloatArray
+) -> None:
+    t, n = terms.output, len(extents)
+    meta, load = _stored(terms, (t, 0, code), extents, elements)
+    load = load * (terms.final_bits / terms.word_bits[t])
+    costs.final[:n] = load * terms.write_pj_per_bit[0] + terms.decode_pj[t, code]
+    costs.final[:n] += meta * terms.metadata_write_pj_per_bit[0]
+    costs.final_bits[:n] = load + meta
+    costs.final[n:], costs.final_bits[n:] = costs.final[n - 1], costs.final_bits[n - 1]
+
+
+def _varies(costs: Costs, t: int, is_output: bool) -> bool:
+    tables = [costs.read[t], costs.write[t], costs.bits[t], costs.words[t : t + 1]]
+    if is_output:
+        tables.append(costs.final[None])
+    return any(float(np.ptp(table, axis=-1).max()) > 0.0 for table in tables)
+
+
+def build_computes(terms: CostTerms, formats: IntArray) -> tuple[FloatArray, FloatArray]:
+    """What the compute units do under every placement.
+
+    Returns:
+        By keep mask of the innermost level and of level 1: compute energy and cycles, accumulations
+        made and active, shape (2**T, 2**T, 4). By operand, level outside and whether the innermost
+        level keeps it: accesses made and active, shape (T, L - 1, 2, 2).
+    """
+    tensors, levels = formats.shape
+    size = 1 << tensors
+    outer = size if levels == 3 else 1
+    computes = np.zeros((size, outer, 4))
+    accesses = np.ones((tensors, levels - 1, 2, 2))
+    for leaf_mask, mask in product(range(size), range(outer)):
+        keep = np.zeros((tensors, levels), dtype=np.bool_)
+        keep[:, 0] = True
+        for t in range(tensors):
+            keep[t, -1] = leaf_mask >> t & 1
+            if levels == 3:
+                keep[t, 1] = mask >> t & 1
+        innermost = levels - 1 - np.argmax(keep[:, ::-1], axis=1)
+        compressed = formats[np.arange(tensors), innermost] != 0
+        found = terms.leaf(keep, compressed)
+        out = terms.output
+        computes[leaf_mask, mask] = (
+            found.compute_pj, found.compute_cycles, found.made[out], found.active[out],
+        )  # fmt: skip
+        for t in range(tensors):
+            accesses[t, mask >> t & 1, leaf_mask >> t & 1] = found.made[t], found.active[t]
+    return computes, accesses
 
 
 def build_machine(terms: CostTerms) -> Machine:
@@ -364,10 +419,7 @@ def build_machine(terms: CostTerms) -> Machine:
         write_cycles=1.0 / write_rate,
         ports=ports,
         output=terms.output,
-        saved=1.0 - terms.final_bits / float(terms.word_bits[terms.output, 0]),
         drain_read=float(terms.child_drain_read),
-        compute_pj=terms.compute_pj,
-        compute_cycles=terms.compute_cycles,
         static_pj=terms.static_pj_per_cycle,
         masks=masks,
     )

@@ -25,21 +25,24 @@ class Setting(NamedTuple):
 
     Attributes:
         full: Divisor indices that level 1's tiles divide, shape (R,).
-        below: Template of what stands inside level 1, see `fill_list`, shape (T, 4).
-        share2: Sharing between the innermost level and the compute units, shape (T,).
+        below: Template of what stands inside level 1, see `fill_list`, shape (T, 6).
+        share0, share2: Sharing between levels 0 and 1, and between the innermost level and the
+            compute units, shape (T,).
         least: Least energy of moving each tensor into level 1 once [pJ], shape (T,).
         used: Instances of level 1, and of compute units under one innermost instance.
-        fixed: Energy of the computes [pJ].
+        computes: Energy and cycles of a compute, and the fractions of single accumulations made
+            and active, by keep mask of the innermost level and of level 1; (2**T, 2**T, 4).
         mode: Objective code.
         tag: Written into an archive entry's first two fields.
     """
 
     full: NDArray[np.int64]
     below: NDArray[np.float64]
+    share0: NDArray[np.float64]
     share2: NDArray[np.float64]
     least: NDArray[np.float64]
     used: tuple[float, float]
-    fixed: float
+    computes: NDArray[np.float64]
     mode: int
     tag: tuple[int, int]
 
@@ -191,19 +194,76 @@ def base_tile(mul, div, top, spatial, full, base):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def port_cycles(coefficients, shared, mask, own_ports, inner, load):  # type: ignore[no-untyped-def]
+def linear(part, share):  # type: ignore[no-untyped-def]
+    """alpha + beta / share + gamma * share."""
+    return part[0] + part[1] / share + part[2] * share
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def gathered(fraction, group):  # type: ignore[no-untyped-def]
+    """Fraction of accumulations left when `group` products are reduced before each."""
+    if fraction >= 1.0 or group <= 1.0:
+        return fraction
+    return 1.0 - (1.0 - fraction) ** group
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def port_cycles(coefficients, shared, mask, own_ports, inner, made, active, load):  # type: ignore[no-untyped-def]
     """Write the cycles of every port for one innermost placement under an outer keep mask.
 
     own_ports = ports of the innermost level, shared by `inner` instances under one level 1.
     """
     load[:] = 0.0
     for t in range(shared.shape[0]):
+        part = coefficients[t, (mask >> t) & 1]
         for v in range(load.shape[0]):
-            part = coefficients[t, (mask >> t) & 1, 1 + v]
-            load[v] += part[0] + part[1] / shared[t] + part[2] * shared[t]
+            load[v] += linear(part[0, 1 + v], shared[t])
+            if t == shared.shape[0] - 1:
+                load[v] += (made - active) * linear(part[1, 1 + v], shared[t])
+                load[v] += active * linear(part[2, 1 + v], shared[t])
     for v in own_ports:
         if v >= 0:
             load[v] /= inner
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def bound_leaf(coefficients, shared, last, least, cost):  # type: ignore[no-untyped-def]
+    """Write what each tensor always pays by level outside; return the least sum of all tensors."""
+    bound = 0.0
+    for t in range(shared.shape[0]):
+        cost[t, 0] = linear(coefficients[t, 0, 0, 0], shared[t])
+        cheapest = cost[t, 0]
+        if last == 2:
+            cost[t, 1] = linear(coefficients[t, 1, 0, 0], shared[t])
+            cheapest = min(cheapest, cost[t, 1] + least[t])
+        bound += cheapest
+    return bound
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def price_mask(coefficients, shared, setting, where, cost, out):  # type: ignore[no-untyped-def]
+    """Energy of the inner part under an outer keep mask [pJ], least energy of the outer part.
+
+    where = (leaf mask, outer mask); `out` takes the accumulations made and active.
+    """
+    leaf_mask, mask = where
+    t = shared.shape[0] - 1
+    parent = (mask >> t) & 1
+    group = setting.share2[t]
+    if (leaf_mask >> t) & 1 == 0:
+        group *= shared[t] if parent or cost.shape[1] == 1 else shared[t] * setting.share0[t]
+    made = gathered(setting.computes[leaf_mask, mask, 2], group)
+    active = gathered(setting.computes[leaf_mask, mask, 3], group)
+    out[0], out[1] = made, active
+    part = coefficients[t, parent]
+    energy = (made - active) * linear(part[1, 0], shared[t])
+    energy += active * linear(part[2, 0], shared[t])
+    outer = 0.0
+    for s in range(t + 1):
+        energy += cost[s, (mask >> s) & 1]
+        if (mask >> s) & 1:
+            outer += setting.least[s]
+    return energy, outer
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -218,32 +278,27 @@ def scan(grid, outer, machine, orders, starts, leaves, coefficients, fan, settin
         own_ports[1] = -1
     base = np.zeros(ranks, dtype=np.int64)
     below = setting.below.copy()
-    cost = np.zeros((tensors, 2))
+    cost = np.zeros((tensors, last))
     load = np.zeros(machine.ports)
+    kept = np.zeros(2)
     info = np.zeros(archive.info.shape[1], dtype=np.int64)
     info[0], info[1] = setting.tag
-    fixed, static_pj = setting.fixed, machine.static_pj
+    least_pj = setting.computes[:, :, 0].min() * grid.total
+    least_cycles = setting.computes[:, :, 1].min()
+    static_pj = machine.static_pj
     for i in range(fan.index.shape[0]):
         shared = fan.shared[i]
-        cycles = grid.total * machine.compute_cycles
-        cycles /= setting.used[0] * fan.used[i] * setting.used[1]
-        if no_better(mode, archive, fixed + static_pj * cycles, cycles):
+        units = setting.used[0] * fan.used[i] * setting.used[1]
+        cycles = grid.total * least_cycles / units
+        if no_better(mode, archive, least_pj + static_pj * cycles, cycles):
             continue
         info[2] = i
         for j in range(leaves.mask.shape[0]):
             if not base_tile(mul, div, leaves.top[j], fan.index[i], full, base):
                 continue
-            bound = fixed + static_pj * cycles
-            for t in range(tensors):
-                for parent in range(last):
-                    part = coefficients[j, t, parent, 0]
-                    cost[t, parent] = part[0] + part[1] / shared[t] + part[2] * shared[t]
-                cheapest = cost[t, 0]
-                if levels == 3:
-                    cheapest = min(cheapest, cost[t, 1] + setting.least[t])
-                bound += cheapest
+            bound = bound_leaf(coefficients[j], shared, last, setting.least, cost)
             archive.count[1] += 1
-            if no_better(mode, archive, bound, cycles):
+            if no_better(mode, archive, bound + least_pj + static_pj * cycles, cycles):
                 archive.count[2] += 1
                 continue
             for t in range(tensors):
@@ -251,23 +306,24 @@ def scan(grid, outer, machine, orders, starts, leaves, coefficients, fan, settin
                 below[t, 1] = grid.total / (shared[t] * setting.share2[t])
             info[3] = leaves.row[j]
             info[5 : 5 + tensors] = leaves.tile[j]
+            leaf_mask = leaves.mask[j]
             for mask in range(1 << tensors if levels == 3 else 1):
                 if levels == 3 and machine.masks[1, mask] == 0:
                     continue
-                energy, bound = fixed, fixed
-                for t in range(tensors):
-                    parent = (mask >> t) & 1
-                    energy += cost[t, parent]
-                    bound += cost[t, parent] + (setting.least[t] if parent else 0.0)
-                if no_better(mode, archive, bound + static_pj * cycles, cycles):
+                slow = grid.total * setting.computes[leaf_mask, mask, 1] / units
+                energy, rest = price_mask(
+                    coefficients[j], shared, setting, (leaf_mask, mask), cost, kept
+                )
+                energy += setting.computes[leaf_mask, mask, 0] * grid.total
+                bound = energy + rest
+                if no_better(mode, archive, bound + static_pj * slow, slow):
                     continue
-                port_cycles(coefficients[j], shared, mask, own_ports, fan.used[i], load)
-                slow = cycles
+                port_cycles(
+                    coefficients[j], shared, mask, own_ports, fan.used[i], kept[0], kept[1], load
+                )
                 for v in range(machine.ports):
                     slow = max(slow, load[v])
                 if no_better(mode, archive, bound + static_pj * slow, slow):
                     continue
-                slot = list_of(
-                    grid, outer, machine, orders, starts, mask, base, full, below, lists
-                )
-                join(setting, static_pj, lists, slot, energy, load, cycles, archive, info)
+                slot = list_of(grid, outer, machine, orders, starts, mask, base, full, below, lists)
+                join(setting, static_pj, lists, slot, energy, load, slow, archive, info)

@@ -18,6 +18,7 @@ from strategies.exact_problem import (
     Grid,
     Machine,
     Points,
+    build_computes,
     build_costs,
     build_fanout,
     build_grid,
@@ -86,6 +87,8 @@ class _Case:
     sizes: NDArray[np.int64]
     formats: NDArray[np.int64]
     lists: Lists
+    computes: NDArray[np.float64]
+    accesses: NDArray[np.float64]
 
     @property
     def levels(self) -> int:
@@ -98,6 +101,7 @@ def _case(terms: CostTerms, formats: NDArray[np.int64]) -> _Case:
     grid = build_grid(sizes, relevant)
     machine = build_machine(terms)
     orders, starts = node_orders(len(relevant))
+    computes, accesses = build_computes(terms, formats)
     return _Case(
         grid=grid,
         points=build_points(sizes, relevant),
@@ -109,6 +113,8 @@ def _case(terms: CostTerms, formats: NDArray[np.int64]) -> _Case:
         sizes=np.array(sizes, dtype=np.int64),
         formats=formats,
         lists=new_lists(machine.ports, len(relevant)),
+        computes=computes,
+        accesses=accesses,
     )
 
 
@@ -159,9 +165,7 @@ def _scan_all(case: _Case, mode: int, archive: Archive) -> None:
         case.lists.keys[:] = -1
         case.lists.used[:2] = 0
         for i2 in range(len(inner.used)):
-            around = Surroundings(
-                case.grid.total, float(outer.used[i0]), share0, inner.shared[i2]
-            )
+            around = Surroundings(case.grid.total, float(outer.used[i0]), share0, inner.shared[i2])
             setting = _setting(case, table, around, (full, float(inner.used[i2]), mode, (i0, i2)))
             _scan_one(case, table, around, setting, inner.index[i2], archive)
 
@@ -173,16 +177,21 @@ def _setting(
     choice: tuple[NDArray[np.int64], float, int, tuple[int, int]],
 ) -> Setting:
     full, used2, mode, tag = choice
-    below = np.zeros((len(around.share0), 4))
+    tensors = len(around.share0)
+    below = np.zeros((tensors, 6))
     below[:, 2] = around.used
     below[:, 3] = case.costs.grows
+    if case.levels == 3:
+        made, active = case.accesses[:, 1, 0].T
+        below[:, 4], below[:, 5] = made - active, active
     return Setting(
         full=full,
         below=below,
+        share0=around.share0,
         share2=around.share2,
         least=least_outer(table),
         used=(around.used, used2),
-        fixed=case.machine.compute_pj * case.grid.total,
+        computes=case.computes,
         mode=mode,
         tag=tag,
     )
@@ -202,7 +211,7 @@ def _scan_one(
         base,
         setting.full,
     )
-    coefficients = leaf_coefficients(case.costs, case.machine, leaves, around)
+    coefficients = leaf_coefficients(case.costs, case.machine, leaves, around, case.accesses)
     scan(
         case.grid,
         table,

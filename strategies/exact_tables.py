@@ -1,4 +1,4 @@
-"""Price tables of the exact search: every node of the outer level, every placement of the inner one.
+"""Price tables of the exact search: nodes of the outer level, placements of the inner one.
 
 Both are linear in what they do not know yet. A node of level 1 costs what it moves at level 0, a
 number of its tile alone, plus words x price of the stored form below it. A placement of the
@@ -30,8 +30,8 @@ class OuterTable(NamedTuple):
         fill, spill: Words written to and read from level 1 by this link, shape (T, G).
         fresh: First visits at level 1, shape (T, G).
         read, write, bits: Per word of level 1's stored form by sub-grid index below, (T, S).
-        leaf_read, leaf_write, leaf_read_bits, leaf_write_bits: Per dense access of the compute
-            units to level 1, by sub-grid index of its own tile, (T, S).
+        leaf, leaf_bits: Per dense access of the compute units to level 1, see `Costs`; (4, T, S)
+            and (2, T, S).
     """
 
     own: IntArray
@@ -44,10 +44,8 @@ class OuterTable(NamedTuple):
     read: FloatArray
     write: FloatArray
     bits: FloatArray
-    leaf_read: FloatArray
-    leaf_write: FloatArray
-    leaf_read_bits: FloatArray
-    leaf_write_bits: FloatArray
+    leaf: FloatArray
+    leaf_bits: FloatArray
 
 
 def outer_table(points: Points, costs: Costs, machine: Machine, share: FloatArray) -> OuterTable:
@@ -72,13 +70,14 @@ def outer_table(points: Points, costs: Costs, machine: Machine, share: FloatArra
     pull[out] -= first[out]
     fill[out] -= fresh[out]
     spill[out] = machine.drain_read * words[out]
-    drain = up[out] - machine.saved * first[out]
-    side[out] = pull[out] * costs.read[out, 0, own[out]] + drain * costs.write[out, 0, own[out]]
+    final = costs.final[own[out]] * first[out]
+    drained = np.zeros_like(pull)
+    drained[out] = pull[out] * costs.bits[out, 0, own[out]]
+    drained[out] += first[out] * costs.final_bits[own[out]]
+    side[out] = pull[out] * (costs.read[out, 0, own[out]] + costs.write[out, 0, own[out]]) + final
     load = np.zeros((tensors, size, machine.ports))
     _add(load, machine.read_port[0], pull * costs.bits[rows, 0, own] * machine.read_cycles[0])
-    drained = np.zeros_like(pull)
-    drained[out] = drain * costs.bits[out, 0, own[out]] * machine.write_cycles[0]
-    _add(load, machine.write_port[0], drained)
+    _add(load, machine.write_port[0], drained * machine.write_cycles[0])
     return OuterTable(
         own,
         costs.elements[rows, own],
@@ -87,7 +86,9 @@ def outer_table(points: Points, costs: Costs, machine: Machine, share: FloatArra
         fill,
         spill,
         fresh,
-        *(np.ascontiguousarray(table[:, 1]) for table in costs[2:9]),
+        *(np.ascontiguousarray(table[:, 1]) for table in (costs.read, costs.write, costs.bits)),
+        np.ascontiguousarray(costs.leaf[:, :, 1]),
+        np.ascontiguousarray(costs.leaf_bits[:, :, 1]),
     )
 
 
@@ -120,30 +121,47 @@ class Surroundings(NamedTuple):
 
 
 def leaf_coefficients(
-    costs: Costs, machine: Machine, leaves: Leaves, around: Surroundings
+    costs: Costs, machine: Machine, leaves: Leaves, around: Surroundings, accesses: FloatArray
 ) -> FloatArray:
     """Coefficients (alpha, beta, gamma) of energy and port cycles of every innermost placement.
 
+    Args:
+        costs, machine, leaves: The problem, and n placements.
+        around: What stands around.
+        accesses: Fractions of an operand's dense accesses that are made and that are active, by
+            tensor, level outside and whether the innermost level keeps it; shape (T, L - 1, 2, 2).
+
     Returns:
-        Shape (n, T, L - 1, 1 + V, 3): by tensor, level outside, (energy, ports). Cycles of the
+        Shape (n, T, L - 1, 3, 1 + V, 3): by tensor and level outside; what is always paid, what is
+        paid per accumulation made and gated, what per active one; (energy, ports). Cycles of the
         innermost level's own ports are still to be divided by its instances under one level 1.
     """
     levels = len(machine.capacity)
     n, tensors = leaves.own.shape
-    out = np.zeros((n, tensors, levels - 1, 1 + machine.ports, 3))
+    out = np.zeros((n, tensors, levels - 1, 3, 1 + machine.ports, 3))
     for t in range(tensors):
         kept = leaves.own[:, t] >= 0
         for parent in range(levels - 1):
-            part = np.zeros((n, 1 + machine.ports, 3))
+            part = np.zeros((n, 3, 1 + machine.ports, 3))
             _kept_streams(costs, machine, leaves, (t, parent), around, part)
             bare = np.zeros_like(part)
-            if not (parent == 1 and costs.grows[t]):
+            if parent == 0 or t == machine.output or not costs.grows[t]:
                 _bare_streams(costs, machine, (t, parent), around, bare)
-            out[:, t, parent] = np.where(kept[:, None, None], part, bare)
+            if t != machine.output:
+                _settle(part, accesses[t, parent, 1])
+                _settle(bare, accesses[t, parent, 0])
+            out[:, t, parent] = np.where(kept[:, None, None, None], part, bare)
     return out
 
 
-def _outside(machine: Machine, parent: int, t: int, around: Surroundings) -> tuple[float, ...]:
+def _settle(out: FloatArray, fractions: FloatArray) -> None:
+    """Fold an operand's accesses, whose fractions are known, into what is always paid."""
+    made, active = fractions
+    out[:, 0] += (made - active) * out[:, 1] + active * out[:, 2]
+    out[:, 1:] = 0.0
+
+
+def _outside(parent: int, t: int, around: Surroundings) -> tuple[float, float, float]:
     """(instances of the parent, sharing above it, sharing between it and the fan-out joined)."""
     if parent == 1:
         return around.used, float(around.share0[t]), 1.0
@@ -160,38 +178,34 @@ def _kept_streams(
 ) -> None:
     t, parent = where
     last = len(machine.capacity) - 1
-    inst, above, between = _outside(machine, parent, t, around)
+    inst, above, between = _outside(parent, t, around)
     own, words = np.maximum(leaves.own[:, t], 0), leaves.words[:, t]
-    accesses, up = around.total / around.share2[t], words / between
-    first = costs.words[t, own] if t == machine.output else np.zeros(len(own))
+    up = words / between
+    is_output = t == machine.output
+    first = costs.words[t, own] if is_output else np.zeros(len(own))
     fresh = first * above * between
     store = costs.bits[t, last, own] / around.used
     bits = costs.bits[t, parent, own] / inst
-    leaf_bits = costs.leaf_read_bits[t, last, own] / around.used
-    fill, load = machine.write_port, machine.read_port
-    into, from_ = machine.write_cycles, machine.read_cycles
-    _stream(out, (words, 0, -fresh), costs.write[t, last, own], (fill[last], store * into[last]))
-    _stream(
-        out, (accesses, 0, -fresh), costs.leaf_read[t, last, own],
-        (load[last], leaf_bits * from_[last]),
-    )  # fmt: skip
-    _stream(
-        out, (-first * above, up, 0), costs.read[t, parent, own],
-        (load[parent], bits * from_[parent]),
-    )  # fmt: skip
-    if t != machine.output:
-        return
-    spill = machine.drain_read * words
-    leaf_bits = costs.leaf_write_bits[t, last, own] / around.used
-    saved = machine.saved * first if parent == 0 else 0.0 * first
-    _stream(out, (spill, 0, 0), costs.read[t, last, own], (load[last], store * from_[last]))
-    _stream(
-        out, (accesses, 0, 0), costs.leaf_write[t, last, own],
-        (fill[last], leaf_bits * into[last]),
-    )  # fmt: skip
-    _stream(
-        out, (-saved, up, 0), costs.write[t, parent, own], (fill[parent], bits * into[parent])
+    into, from_ = machine.write_port, machine.read_port
+    fill_rate, read_rate = machine.write_cycles, machine.read_cycles
+    paid = out[:, 0]
+    fill = (into[last], store * fill_rate[last])
+    _stream(paid, (words, 0, -fresh), costs.write[t, last, own], fill)
+    pull = (from_[parent], bits * read_rate[parent])
+    _stream(paid, (-first * above, up, 0), costs.read[t, parent, own], pull)
+    accesses = around.total / around.share2[t]
+    _access_streams(
+        costs, machine, (t, last, own), around.used, (accesses, 0.0, -fresh), accesses, out
     )
+    if not is_output:
+        return
+    spill = (from_[last], store * read_rate[last])
+    _stream(paid, (machine.drain_read * words, 0, 0), costs.read[t, last, own], spill)
+    finished = first if parent == 0 else 0.0 * first
+    drain = (into[parent], bits * fill_rate[parent])
+    _stream(paid, (-finished, up, 0), costs.write[t, parent, own], drain)
+    finish = (into[parent], costs.final_bits[own] * fill_rate[parent])
+    _stream(paid, (finished, 0, 0), costs.final[own], finish)
 
 
 def _bare_streams(
@@ -201,23 +215,38 @@ def _bare_streams(
     around: Surroundings,
     out: FloatArray,
 ) -> None:
-    """The compute units read a tensor that the innermost level bypasses straight from `parent`."""
+    """The compute units use a tensor that the innermost level bypasses straight from `parent`."""
     t, parent = where
-    inst, above, between = _outside(machine, parent, t, around)
+    inst, above, between = _outside(parent, t, around)
     whole = costs.whole[t]
     accesses = around.total / around.share2[t] / between
     fresh = float(costs.words[t, whole]) * above if t == machine.output else 0.0
-    cycles = costs.leaf_read_bits[t, parent, whole] / inst * machine.read_cycles[parent]
-    _stream(
-        out, (-fresh, accesses, 0), costs.leaf_read[t, parent, whole],
-        (machine.read_port[parent], cycles),
-    )  # fmt: skip
+    _access_streams(
+        costs, machine, (t, parent, whole), inst, (-fresh, accesses, 0.0), (0.0, accesses), out
+    )
+
+
+def _access_streams(
+    costs: Costs,
+    machine: Machine,
+    where: tuple[int, int, IntArray | int],
+    instances: float,
+    reads: tuple[FloatArray | float, FloatArray | float, FloatArray | float],
+    writes: tuple[float, float] | float,
+    out: FloatArray,
+) -> None:
+    """Accesses of the compute units: gated ones in out[:, 1], active ones in out[:, 2]."""
+    t, level, own = where
+    read_pj, write_pj, gated_pj, lookup_pj = costs.leaf[:, t, level, own]
+    load, meta = costs.leaf_bits[:, t, level, own] / instances
+    port = (machine.read_port[level], (load + meta) * machine.read_cycles[level])
+    _stream(out[:, 1], reads, gated_pj + lookup_pj, port)
+    _stream(out[:, 2], reads, read_pj + lookup_pj, port)
     if t == machine.output:
-        cycles = costs.leaf_write_bits[t, parent, whole] / inst * machine.write_cycles[parent]
-        _stream(
-            out, (0, accesses, 0), costs.leaf_write[t, parent, whole],
-            (machine.write_port[parent], cycles),
-        )  # fmt: skip
+        both = writes if isinstance(writes, tuple) else (writes, 0.0)
+        port = (machine.write_port[level], load * machine.write_cycles[level])
+        _stream(out[:, 1], (*both, 0.0), gated_pj, port)
+        _stream(out[:, 2], (*both, 0.0), write_pj, port)
 
 
 def _stream(
