@@ -14,11 +14,13 @@ from functools import cached_property
 from typing import Any
 
 from evaluators.intersection import NO_OPTIMIZATION, SparseOptimization
+from evaluators.model_report import explain_model
 from evaluators.sparse_accelerator import SparseAccelerator
 from evaluators.technology import Technology
 from spaces.compression_format import UNCOMPRESSED, Format
 from spaces.format_grammar import parse_format
 from spaces.hardware import Hardware
+from spaces.loop_nest import MappingBatch
 from spaces.sparsity import DensitySpec, SparsityProfile, split_by_layer
 from spaces.workload import Operator, Tensor, Workload
 
@@ -163,6 +165,10 @@ class SparseModel:
             "energy_j_per_token": energy_j / tokens,
             "area_mm2": self.parts[0].area_mm2,
         }
+
+    def explain_parts(self, found: Sequence[MappingBatch]) -> dict[str, Any]:
+        """Tables, loop nests and design files of the model's best mappings."""
+        return explain_model(self.operators, self.parts, found)
 
     def baselines(self, parameters: Iterable[str]) -> dict[str, dict[str, str]]:
         """Each common format alone for all tensors, least EDP per operator."""

@@ -4,7 +4,8 @@ Hydra's `_target_` can name any callable of any installed package. Configuration
 elsewhere, so every target is resolved and checked before the first one is called: it must be
 *written* under an allowed prefix and *defined* under one too (`strategies.tuner.time.sleep` is
 reachable through our package but is not ours). Arguments that are objects are passed as they are,
-which Hydra's own `instantiate` does not do for data classes. Understood: `_target_`, `_partial_`.
+which Hydra's own `instantiate` does not do for data classes. Understood: `_target_`, `_partial_`
+(and `_convert_`, which changes nothing here: arguments are always plain data).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from strategies.strategy import Strategy
 ALLOWED_PREFIXES = ("spaces.", "evaluators.", "strategies.", "optuna.samplers.", "pymoo.")
 """Packages whose classes and functions a configuration may name."""
 
-CONTROL_KEYS = ("_target_", "_partial_")
+CONTROL_KEYS = ("_target_", "_partial_", "_convert_")
 """Keys that say how to build an object; all others are its arguments."""
 
 
