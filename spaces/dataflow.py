@@ -16,8 +16,12 @@ from spaces.hardware import Hardware
 from spaces.validation import check_key, nearest
 from spaces.workload import Operator, Tensor, TensorClass
 
-RANK_NAMES = ("B", "M", "N", "K", "C", "P", "Q", "R", "S")
+RANK_NAMES = ("B", "G", "M", "N", "K", "C", "P", "Q", "R", "S")
 """Rank names a dataflow may speak of although the operator at hand lacks them."""
+
+RANK_ROLES = ("reduction", "output", "streamed")
+"""Words for ranks: those the result lacks; those the weight shares with the result; those of the
+result that the weight lacks. Of a matrix product `Z[M,N] = A[M,K] * W[K,N]`: K, N and M."""
 
 LEVEL_ALIASES = {"outermost": 0, "innermost": -1}
 """Names for levels that every hardware has."""
@@ -31,7 +35,8 @@ class Dataflow:
     """Constraints on mappings; every field may be absent.
 
     Levels are named as in the hardware, or `outermost` and `innermost`; tensors by name or by role
-    (weight, activation, kv, output). Ranks that an operator lacks are ignored.
+    (weight, activation, kv, output); ranks by name or by role (`RANK_ROLES`). Ranks that an
+    operator lacks are ignored.
 
     Attributes:
         name: For tables.
@@ -140,11 +145,10 @@ def _spatial(dataflow: Dataflow, operator: Operator, hardware: Hardware) -> NDAr
     plain = [axis for _, axis, _ in hardware.axes]
     for wanted, ranks in dataflow.spatial.items():
         check_key("dataflow.spatial", wanted, [*dict.fromkeys(plain), *qualified])
-        for rank in ranks:
-            _check_rank(f"dataflow.spatial.{wanted}", rank, operator)
+        meant = _ranks(f"dataflow.spatial.{wanted}", ranks, operator)
         for a in range(len(plain)):
             if wanted in (plain[a], qualified[a]):
-                allowed[a] = [rank in ranks for rank in operator.ranks]
+                allowed[a] = [r in meant for r in range(len(operator.ranks))]
     return allowed
 
 
@@ -154,11 +158,10 @@ def _orders(dataflow: Dataflow, operator: Operator, hardware: Hardware) -> NDArr
     for level_name, ranks in dataflow.order.items():
         field_name = f"dataflow.order.{level_name}"
         level = _level_index(field_name, level_name, hardware)
-        for rank in ranks:
-            _check_rank(field_name, rank, operator)
-        present = [operator.rank_names.index(rank) for rank in ranks if rank in operator.ranks]
-        for position, outer in enumerate(present):
-            outside[level, outer, present[position + 1 :]] = True
+        groups = [_ranks(field_name, [rank], operator) for rank in ranks]
+        for position, outer in enumerate(groups):
+            for inner in groups[position + 1 :]:
+                outside[level][np.ix_(outer, inner)] = True
     return outside
 
 
@@ -231,9 +234,7 @@ def _limits(
         field_name = f"dataflow.{label}.{level_name}"
         level = _level_index(field_name, level_name, hardware)
         for rank, limit in by_rank.items():
-            _check_rank(field_name, rank, operator)
-            if rank in operator.ranks:
-                array[level, operator.rank_names.index(rank)] = limit
+            array[level, _ranks(field_name, [rank], operator)] = limit
     return array
 
 
@@ -244,10 +245,23 @@ def _level_index(field_name: str, name: str, hardware: Hardware) -> int:
     return hardware.level_names.index(name)
 
 
-def _check_rank(field_name: str, rank: str, operator: Operator) -> None:
-    if rank not in operator.ranks and rank not in RANK_NAMES:
-        hint = nearest(rank, operator.rank_names)
-        raise ValueError(f"{field_name}: no rank {rank!r} in operator {operator.name!r}{hint}")
+def _ranks(field_name: str, names: Sequence[str], operator: Operator) -> list[int]:
+    """Indices of the ranks meant by names and roles; those the operator lacks are left out."""
+    found: dict[int, None] = {}
+    weight = operator.tensors[_weight_like(operator.tensors[:-1])].ranks
+    result = operator.output.ranks
+    roles = {
+        "reduction": [rank for rank in operator.ranks if rank not in result],
+        "output": [rank for rank in operator.ranks if rank in result and rank in weight],
+        "streamed": [rank for rank in operator.ranks if rank in result and rank not in weight],
+    }
+    for name in names:
+        if name not in operator.ranks and name not in RANK_NAMES and name not in roles:
+            hint = nearest(name, [*operator.rank_names, *roles])
+            raise ValueError(f"{field_name}: no rank {name!r} in operator {operator.name!r}{hint}")
+        meant = roles.get(name, [name])
+        found.update((operator.rank_names.index(r), None) for r in meant if r in operator.ranks)
+    return list(found)
 
 
 def _tensors(field_name: str, wanted: str, operator: Operator) -> list[int]:

@@ -216,7 +216,7 @@ def _conventions(data: Mapping[str, Any]) -> dict[str, str]:
 
 def _yaml(section: Mapping[str, Any]) -> str:
     """One section: innermost collections on one line, but one line per item of the nest."""
-    flow = False if "nest" in section else None
+    flow = None if all(isinstance(value, Mapping) for value in section.values()) else False
     return str(yaml.safe_dump(section, sort_keys=False, default_flow_style=flow, width=100))
 
 

@@ -10,8 +10,9 @@ evaluator's matter.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,16 @@ from spaces.mapping_nests import choices_of, nests
 from spaces.mapping_tables import MappingChoices, MappingTables, mapping_tables
 from spaces.nest_text import describe_mapping, nest_items, read_nest_items
 from spaces.parameters import checked_columns, sample_column
-from spaces.placement import UNCOMPRESSED_ONLY, UNEVEN, FormatOffer, placement_table
+from spaces.placement import (
+    UNCOMPRESSED_ONLY,
+    UNEVEN,
+    FormatOffer,
+    format_offer,
+    placement_table,
+)
 from spaces.space import Columns
-from spaces.validation import check_keys
-from spaces.workload import Operator
+from spaces.validation import check_key, check_keys
+from spaces.workload import Operator, Workload
 
 CHUNK = 8192
 """Designs decoded at once, so that intermediate arrays stay in the cache."""
@@ -83,6 +90,10 @@ class MappingSpace:
     dataflow: Dataflow = FREE
     formats: FormatOffer = UNCOMPRESSED_ONLY
     freedom: MappingFreedom = ALL_FREE
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the tables, which are quick to build again."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @cached_property
     def tables(self) -> MappingTables:
@@ -297,6 +308,38 @@ class MappingSpace:
             )
         found.setdefault("unroll", np.zeros(len(choices), dtype=np.int64))
         return {name: found[name] for name in self.parameters}
+
+
+def mapping_space(
+    workload: Workload,
+    hardware: Hardware,
+    dataflow: Dataflow = FREE,
+    operator: str | None = None,
+    decisions: Mapping[str, Any] = MappingProxyType({}),
+) -> MappingSpace:
+    """The mapping space of one operator of a workload, from plain values.
+
+    Args:
+        workload: Where the operator comes from.
+        hardware: What it runs on.
+        dataflow: Constraints.
+        operator: Its name; None = the one with the most MACs in the workload.
+        decisions: Fields of `MappingFreedom`, and `formats`: tensor -> level -> format texts.
+
+    Raises:
+        ValueError: If an operator, tensor, level or decision does not exist, or a format does not
+            parse.
+    """
+    if operator is None:
+        chosen = max(workload.operators, key=lambda candidate: candidate.macs * candidate.count)
+    else:
+        check_key("space.operator", operator, [found.name for found in workload.operators])
+        chosen = next(found for found in workload.operators if found.name == operator)
+    names = [item.name for item in fields(MappingFreedom)]
+    check_keys("space.decisions", decisions, [*names, "formats"])
+    freedom = MappingFreedom(**{name: decisions[name] for name in names if name in decisions})
+    offer = format_offer(decisions.get("formats") or {}, chosen, hardware)
+    return MappingSpace(chosen, hardware, dataflow, offer, freedom)
 
 
 def _matrix(columns: Columns, names: Sequence[str], n: int) -> IntArray:
