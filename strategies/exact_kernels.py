@@ -40,14 +40,14 @@ class Lists(NamedTuple):
     used: NDArray[np.int64]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def first_extent(open_ranks, at_once, inner, full, out):  # type: ignore[no-untyped-def]
     """The smallest tile of a node around `inner`; ranks taken `at_once` are full."""
     for r in range(inner.shape[0]):
         out[r] = full[r] if at_once[r] and not open_ranks[r] else inner[r]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def next_extent(div, open_ranks, inner, full, out):  # type: ignore[no-untyped-def]
     """Advance `out` to the node's next tile around `inner`; False after the last."""
     for r in range(inner.shape[0]):
@@ -61,7 +61,7 @@ def next_extent(div, open_ranks, inner, full, out):  # type: ignore[no-untyped-d
     return False
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def choose_ranks(relevant, grows, outermost, open_ranks, at_once):  # type: ignore[no-untyped-def]
     """Which ranks a node enumerates, and which it takes whole because nothing else is charged.
 
@@ -73,7 +73,7 @@ def choose_ranks(relevant, grows, outermost, open_ranks, at_once):  # type: igno
         open_ranks[r] = grows if relevant[r] else not outermost
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def dominated(energy, load, first, last, new_energy, new_load):  # type: ignore[no-untyped-def]
     """True when one of entries first..last is no worse than the new one everywhere."""
     for i in range(first, last):
@@ -88,7 +88,7 @@ def dominated(energy, load, first, last, new_energy, new_load):  # type: ignore[
     return False
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def insert_entry(lists, first, new_energy, new_load, tile, order):  # type: ignore[no-untyped-def]
     """Add an entry to the list that begins at `first` and ends the store, keeping it Pareto."""
     last = lists.used[0]
@@ -115,7 +115,7 @@ def insert_entry(lists, first, new_energy, new_load, tile, order):  # type: igno
     lists.used[0] = keep + 1
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def sort_entries(lists, first, last):  # type: ignore[no-untyped-def]
     """Order a list by energy (lists are short: insertion sort by exchange)."""
     for i in range(first + 1, last):
@@ -130,7 +130,7 @@ def sort_entries(lists, first, last):  # type: ignore[no-untyped-def]
             j -= 1
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def fill_list(grid, outer, machine, orders, rows, base, full, below, lists):  # type: ignore[no-untyped-def]
     """Append the Pareto list of level 1's placements around the base tile to the store.
 
@@ -221,7 +221,7 @@ def fill_list(grid, outer, machine, orders, rows, base, full, below, lists):  # 
     return first
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def find_slot(keys, key):  # type: ignore[no-untyped-def]
     """Slot of a key in the table, or of the free place where it belongs."""
     size = keys.shape[0]

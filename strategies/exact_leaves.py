@@ -34,7 +34,7 @@ class Leaves(NamedTuple):
     words: FloatArray
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _place(grid, points, elements, bits, orders, rows, capacity, grows, base, full, out):  # type: ignore[no-untyped-def]
     """Write (row, tiles..., top...) of the placements of some orders that fit; returns how many.
 
@@ -99,7 +99,7 @@ def _place(grid, points, elements, bits, orders, rows, capacity, grows, base, fu
     return count
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _undominated(own, words, group, order, grows):  # type: ignore[no-untyped-def]
     """Mark the placements that no other of the same group beats in every tensor's words."""
     n = order.shape[0]

@@ -25,7 +25,7 @@ class Grid(NamedTuple):
 
     Attributes:
         size: Extent of an index, shape (R, D).
-        count: Divisors of each rank, shape (R,).
+        number: Divisors of each rank, shape (R,).
         mul: Index of the product of two divisors, -1 where it does not divide the rank; (R, D, D).
         div: Index of the quotient of two divisors, -1 where it is not whole; (R, D, D).
         stride: Of the full grid, shape (R,).
@@ -35,7 +35,7 @@ class Grid(NamedTuple):
     """
 
     size: FloatArray
-    count: IntArray
+    number: IntArray
     mul: IntArray
     div: IntArray
     stride: IntArray
@@ -48,13 +48,13 @@ class Fanout(NamedTuple):
     """The distinct spatial trips one fan-out can have.
 
     Attributes:
-        index: Divisor indices, shape (n, R), by decreasing number of instances used.
+        place: Divisor indices, shape (n, R), by decreasing number of instances used.
         used: Instances used, shape (n,).
         shared: Product of the trips of each tensor's irrelevant ranks, shape (n, T).
         axis_trips: One way to lay them on the axes, shape (n, axes, R).
     """
 
-    index: IntArray
+    place: IntArray
     used: FloatArray
     shared: FloatArray
     axis_trips: IntArray
@@ -175,7 +175,7 @@ def build_grid(sizes: tuple[int, ...], relevant: tuple[tuple[bool, ...], ...]) -
 def build_points(sizes: tuple[int, ...], relevant: tuple[tuple[bool, ...], ...]) -> Points:
     """Every point of an operator's grid."""
     grid = build_grid(sizes, relevant)
-    axes = [np.arange(n) for n in grid.count]
+    axes = [np.arange(n) for n in grid.number]
     index = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=-1)
     trips = np.stack([size / grid.size[r, index[:, r]] for r, size in enumerate(sizes)], axis=-1)
     own = np.stack([index @ row for row in grid.sub])
@@ -247,43 +247,62 @@ def _distinct(pairs: IntArray, sizes: tuple[int, ...]) -> IntArray:
 def sub_grid(grid: Grid, tensor: int) -> IntArray:
     """Rank extents of every point of a tensor's sub-grid, irrelevant ranks at 1; shape (S, R)."""
     ranks = np.flatnonzero(grid.relevant[tensor])
-    axes = [grid.size[r, : grid.count[r]].astype(np.int64) for r in ranks]
+    axes = [grid.size[r, : grid.number[r]].astype(np.int64) for r in ranks]
     points = np.stack([m.ravel() for m in np.meshgrid(*axes, indexing="ij")], axis=-1)
-    out = np.ones((len(points), len(grid.count)), dtype=np.int64)
+    out = np.ones((len(points), len(grid.number)), dtype=np.int64)
     out[:, ranks] = points
     return out
 
 
-def build_costs(terms: CostTerms, grid: Grid, formats: IntArray) -> Costs:
-    """Price every tile of every tensor under one format per (tensor, level).
+class FormatTable(NamedTuple):
+    """Which format each stored tile takes.
+
+    Attributes:
+        chosen: Format id by tensor, level and sub-grid index of the tile encoded, (T, L, S).
+        tight: True where that format is the best in every respect (energies, bits), so that its
+            prices are the ones in `Costs`; elsewhere `Costs` holds the least of each; (T, L, S).
+    """
+
+    chosen: IntArray
+    tight: NDArray[np.bool_]
+
+
+def build_costs(
+    terms: CostTerms, grid: Grid, choices: tuple[tuple[tuple[int, ...], ...], ...]
+) -> tuple[Costs, FormatTable]:
+    """Price every tile of every tensor under the formats offered per (tensor, level).
+
+    Where several formats are offered, each price is the least over them: a bound that is exact
+    where one format is best in all respects.
 
     Args:
         terms: The cost structure.
         grid: Its grid (padded sizes allowed).
-        formats: Format ids, shape (T, L).
+        choices: Format ids offered, by tensor and level.
     """
-    tensors, levels = formats.shape
+    tensors, levels = terms.may_keep.shape
     points = [sub_grid(grid, t) for t in range(tensors)]
     width = max(len(p) for p in points)
     costs = _empty_costs(tensors, levels, width)
+    table = FormatTable(
+        np.zeros((tensors, levels, width), dtype=np.int64),
+        np.ones((tensors, levels, width), dtype=np.bool_),
+    )
     for t, extents in enumerate(points):
         n = len(extents)
         elements = dense_elements(terms, t, extents)
+        whole = grid.size[np.arange(len(grid.number)), grid.number - 1]
+        tiles = np.prod(np.where(grid.relevant[t], whole, 1) / extents, axis=1)
         costs.elements[t, :n] = elements
-        tiles = np.prod(
-            np.where(grid.relevant[t], grid.size[np.arange(len(grid.count)), grid.count - 1], 1)
-            / extents,
-            axis=1,
-        )
         costs.words[t, :n] = elements * tiles
         for level in range(levels):
-            _price_level(terms, costs, (t, level, int(formats[t, level])), extents, elements)
+            _price_level(terms, (t, level), choices[t][level], (extents, elements), (costs, table))
         if t == terms.output:
-            _price_final(terms, costs, int(formats[t, 0]), extents, elements)
+            _price_final(terms, choices[t][0], (extents, elements), (costs, table))
         _pad(costs, t, n)
         costs.grows[t] = _varies(costs, t, t == terms.output)
         costs.whole[t] = n - 1
-    return costs
+    return costs, table
 
 
 def _pad(costs: Costs, t: int, n: int) -> None:
@@ -298,14 +317,17 @@ def _pad(costs: Costs, t: int, n: int) -> None:
 
 def _empty_costs(tensors: int, levels: int, width: int) -> Costs:
     return Costs(
-        *(np.ones((tensors, width)) for _ in range(2)),
-        *(np.zeros((tensors, levels, width)) for _ in range(3)),
-        np.zeros((4, tensors, levels, width)),
-        np.zeros((2, tensors, levels, width)),
-        np.zeros(width),
-        np.zeros(width),
-        np.zeros(tensors, dtype=np.bool_),
-        np.zeros(tensors, dtype=np.int64),
+        elements=np.ones((tensors, width)),
+        words=np.ones((tensors, width)),
+        read=np.zeros((tensors, levels, width)),
+        write=np.zeros((tensors, levels, width)),
+        bits=np.zeros((tensors, levels, width)),
+        leaf=np.zeros((4, tensors, levels, width)),
+        leaf_bits=np.zeros((2, tensors, levels, width)),
+        final=np.zeros(width),
+        final_bits=np.zeros(width),
+        grows=np.zeros(tensors, dtype=np.bool_),
+        whole=np.zeros(tensors, dtype=np.int64),
     )
 
 
@@ -316,49 +338,74 @@ def dense_elements(terms: CostTerms, tensor: int, extents: IntArray) -> FloatArr
 
 
 def _stored(
-    terms: CostTerms, where: tuple[int, int, int], extents: IntArray, elements: FloatArray
+    terms: CostTerms,
+    where: tuple[int, int],
+    offered: tuple[int, ...],
+    tiles: tuple[IntArray, FloatArray],
 ) -> tuple[FloatArray, FloatArray]:
-    """Metadata and payload bits per element of a tensor at a level in a format."""
-    t, level, code = where
-    bits = terms.tile_bits(t, level, np.array([code], dtype=np.int64), extents)[0]
-    return bits[:, 0] / elements, bits[:, 1] / elements
+    """Metadata and payload bits per element of the formats offered, each of shape (f, n)."""
+    extents, elements = tiles
+    bits = terms.tile_bits(*where, np.array(offered, dtype=np.int64), extents)
+    return bits[:, :, 0] / elements, bits[:, :, 1] / elements
+
+
+def _choose(
+    offered: tuple[int, ...], prices: FloatArray, out: tuple[IntArray, NDArray[np.bool_]]
+) -> FloatArray:
+    """Least of each price over formats; writes which format to take and whether it is best in all.
+
+    prices: shape (kinds, f, n); returns (kinds, n). The format taken has the least sum of ratios.
+    """
+    least = prices.min(axis=1)
+    scale = np.where(least > 0.0, least, 1.0)[:, None]
+    best = (prices / scale).sum(axis=0).argmin(axis=0)
+    n = prices.shape[2]
+    taken = prices[:, best, np.arange(n)]
+    out[0][:n] = np.array(offered, dtype=np.int64)[best]
+    out[1][:n] = (taken <= least * (1.0 + 1e-12)).all(axis=0)
+    return np.asarray(least)
 
 
 def _price_level(
     terms: CostTerms,
-    costs: Costs,
-    where: tuple[int, int, int],
-    extents: IntArray,
-    elements: FloatArray,
+    where: tuple[int, int],
+    offered: tuple[int, ...],
+    tiles: tuple[IntArray, FloatArray],
+    out: tuple[Costs, FormatTable],
 ) -> None:
-    t, level, code = where
-    code = 0 if t == terms.output else code
-    n = len(extents)
-    meta, load = _stored(terms, (t, level, code), extents, elements)
+    t, level = where
+    costs, table = out
+    offered = (0,) if t == terms.output else offered
+    n = len(tiles[1])
+    meta, load = _stored(terms, where, offered, tiles)
     read, write = terms.read_pj_per_bit[level], terms.write_pj_per_bit[level]
-    lookup = meta * terms.metadata_read_pj_per_bit[level] + terms.decode_pj[t, code]
-    costs.read[t, level, :n] = load * read + lookup
-    costs.write[t, level, :n] = load * write + meta * terms.metadata_write_pj_per_bit[level]
-    costs.bits[t, level, :n] = load + meta
-    costs.leaf[:, t, level, :n] = (
-        load * read,
-        load * write,
-        load * terms.gated_pj_per_bit[level],
-        lookup,
-    )
-    costs.leaf_bits[:, t, level, :n] = load, meta
+    decode = terms.decode_pj[t, list(offered)][:, None]
+    lookup = meta * terms.metadata_read_pj_per_bit[level] + decode
+    fill = load * write + meta * terms.metadata_write_pj_per_bit[level]
+    gated = load * terms.gated_pj_per_bit[level]
+    kinds = np.stack([load * read + lookup, fill, load + meta, load, gated, lookup, meta])
+    least = _choose(offered, kinds, (table.chosen[t, level], table.tight[t, level]))
+    costs.read[t, level, :n], costs.write[t, level, :n], costs.bits[t, level, :n] = least[:3]
+    costs.leaf[:, t, level, :n] = least[3] * read, least[3] * write, least[4], least[5]
+    costs.leaf_bits[:, t, level, :n] = least[3], least[6]
 
 
 def _price_final(
-    terms: CostTerms, costs: Costs, code: int, extents: IntArray, elements: FloatArray
+    terms: CostTerms,
+    offered: tuple[int, ...],
+    tiles: tuple[IntArray, FloatArray],
+    out: tuple[Costs, FormatTable],
 ) -> None:
-    t, n = terms.output, len(extents)
-    meta, load = _stored(terms, (t, 0, code), extents, elements)
+    t, n = terms.output, len(tiles[1])
+    costs, table = out
+    meta, load = _stored(terms, (t, 0), offered, tiles)
     load = load * (terms.final_bits / terms.word_bits[t])
-    costs.final[:n] = load * terms.write_pj_per_bit[0] + terms.decode_pj[t, code]
-    costs.final[:n] += meta * terms.metadata_write_pj_per_bit[0]
-    costs.final_bits[:n] = load + meta
-    costs.final[n:], costs.final_bits[n:] = costs.final[n - 1], costs.final_bits[n - 1]
+    energy = load * terms.write_pj_per_bit[0] + meta * terms.metadata_write_pj_per_bit[0]
+    energy += terms.decode_pj[t, list(offered)][:, None]
+    kinds = np.stack([energy, load + meta])
+    least = _choose(offered, kinds, (table.chosen[t, 0], table.tight[t, 0]))
+    costs.final[:n], costs.final_bits[:n] = least
+    costs.final[n:], costs.final_bits[n:] = least[0, -1], least[1, -1]
 
 
 def _varies(costs: Costs, t: int, is_output: bool) -> bool:
@@ -368,34 +415,33 @@ def _varies(costs: Costs, t: int, is_output: bool) -> bool:
     return any(float(np.ptp(table, axis=-1).max()) > 0.0 for table in tables)
 
 
-def build_computes(terms: CostTerms, formats: IntArray) -> tuple[FloatArray, FloatArray]:
-    """What the compute units do under every placement.
+def build_computes(terms: CostTerms) -> tuple[FloatArray, FloatArray]:
+    """What the compute units do under every placement (and under formats that say most).
 
     Returns:
         By keep mask of the innermost level and of level 1: compute energy and cycles, accumulations
         made and active, shape (2**T, 2**T, 4). By operand, level outside and whether the innermost
         level keeps it: accesses made and active, shape (T, L - 1, 2, 2).
     """
-    tensors, levels = formats.shape
+    tensors, levels = terms.may_keep.shape
     size = 1 << tensors
     outer = size if levels == 3 else 1
     computes = np.zeros((size, outer, 4))
     accesses = np.ones((tensors, levels - 1, 2, 2))
+    rows = np.arange(tensors)
+    packed = np.array([[any(ids) for ids in row] for row in terms.format_choices])
     for leaf_mask, mask in product(range(size), range(outer)):
         keep = np.zeros((tensors, levels), dtype=np.bool_)
         keep[:, 0] = True
-        for t in range(tensors):
-            keep[t, -1] = leaf_mask >> t & 1
-            if levels == 3:
-                keep[t, 1] = mask >> t & 1
+        keep[:, -1] = leaf_mask >> rows & 1
+        if levels == 3:
+            keep[:, 1] = mask >> rows & 1
         innermost = levels - 1 - np.argmax(keep[:, ::-1], axis=1)
-        compressed = formats[np.arange(tensors), innermost] != 0
-        found = terms.leaf(keep, compressed)
+        found = terms.leaf(keep, packed[rows, innermost])
         out = terms.output
-        computes[leaf_mask, mask] = (
-            found.compute_pj, found.compute_cycles, found.made[out], found.active[out],
-        )  # fmt: skip
-        for t in range(tensors):
+        made = found.made[out], found.active[out]
+        computes[leaf_mask, mask] = found.compute_pj, found.compute_cycles, *made
+        for t in rows:
             accesses[t, mask >> t & 1, leaf_mask >> t & 1] = found.made[t], found.active[t]
     return computes, accesses
 

@@ -54,13 +54,13 @@ class Archive(NamedTuple):
         energy, cycles: Shape (cap,).
         info: tag0, tag1, spatial row, leaf order row, outer order row, leaf tiles (T), outer
             tiles (T); shape (cap, 5 + 2T).
-        count: Entries used, joins looked at, joins pruned by bound; shape (3,).
+        tally: Entries used, joins looked at, joins pruned by bound; shape (3,).
     """
 
     energy: NDArray[np.float64]
     cycles: NDArray[np.float64]
     info: NDArray[np.int64]
-    count: NDArray[np.int64]
+    tally: NDArray[np.int64]
 
 
 def new_archive(tensors: int, capacity: int = 4096) -> Archive:
@@ -73,10 +73,10 @@ def new_archive(tensors: int, capacity: int = 4096) -> Archive:
     )
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def no_better(mode, archive, energy, cycles):  # type: ignore[no-untyped-def]
     """True when nothing with at least this energy and these cycles can improve the archive."""
-    n = archive.count[0]
+    n = archive.tally[0]
     if n == 0:
         return False
     if mode == PARETO:
@@ -100,15 +100,15 @@ def no_better(mode, archive, energy, cycles):  # type: ignore[no-untyped-def]
     return first >= best * (1.0 - SLACK) and second >= other * (1.0 - SLACK)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def store(mode, archive, energy, cycles):  # type: ignore[no-untyped-def]
     """Place a design that improves the archive; returns its index."""
-    if mode != PARETO or archive.count[0] == 0:
-        archive.count[0] = 1
+    if mode != PARETO or archive.tally[0] == 0:
+        archive.tally[0] = 1
         archive.energy[0] = energy
         archive.cycles[0] = cycles
         return 0
-    n = archive.count[0]
+    n = archive.tally[0]
     place = 0
     while place < n and archive.cycles[place] < cycles * (1.0 - SLACK):
         place += 1
@@ -126,19 +126,19 @@ def store(mode, archive, energy, cycles):  # type: ignore[no-untyped-def]
             archive.energy[i + shift] = archive.energy[i]
             archive.cycles[i + shift] = archive.cycles[i]
             archive.info[i + shift] = archive.info[i]
-    archive.count[0] = n + shift
+    archive.tally[0] = n + shift
     archive.energy[place] = energy
     archive.cycles[place] = cycles
     return place
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def list_of(grid, outer, machine, orders, starts, mask, base, full, below, lists):  # type: ignore[no-untyped-def]
     """The slot of the Pareto list for a base tile, made when it is asked for the first time."""
     width = outer.bits.shape[1] + (1 << 14)
     key = mask
     for r in range(base.shape[0]):
-        key = key * grid.count[r] + base[r]
+        key = key * grid.number[r] + base[r]
     for t in range(below.shape[0]):
         if below[t, 3] > 0:
             part = int(below[t, 0])
@@ -162,7 +162,7 @@ def list_of(grid, outer, machine, orders, starts, mask, base, full, below, lists
     return slot
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def join(setting, static_pj, lists, slot, energy, load, cycles, archive, info):  # type: ignore[no-untyped-def]
     """Combine one inner choice with its list of outer ones; the archive takes what improves it."""
     for i in range(lists.begin[slot], lists.begin[slot] + lists.length[slot]):
@@ -182,7 +182,7 @@ def join(setting, static_pj, lists, slot, energy, load, cycles, archive, info): 
         archive.info[place, 5 + tensors :] = lists.tile[i]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def base_tile(mul, div, top, spatial, full, base):  # type: ignore[no-untyped-def]
     """Write the tile of an innermost placement with its spatial trips; False if it cannot be."""
     for r in range(top.shape[0]):
@@ -193,13 +193,13 @@ def base_tile(mul, div, top, spatial, full, base):  # type: ignore[no-untyped-de
     return True
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def linear(part, share):  # type: ignore[no-untyped-def]
     """alpha + beta / share + gamma * share."""
     return part[0] + part[1] / share + part[2] * share
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def gathered(fraction, group):  # type: ignore[no-untyped-def]
     """Fraction of accumulations left when `group` products are reduced before each."""
     if fraction >= 1.0 or group <= 1.0:
@@ -207,7 +207,7 @@ def gathered(fraction, group):  # type: ignore[no-untyped-def]
     return 1.0 - (1.0 - fraction) ** group
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def port_cycles(coefficients, shared, mask, own_ports, inner, made, active, load):  # type: ignore[no-untyped-def]
     """Write the cycles of every port for one innermost placement under an outer keep mask.
 
@@ -226,7 +226,7 @@ def port_cycles(coefficients, shared, mask, own_ports, inner, made, active, load
             load[v] /= inner
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def bound_leaf(coefficients, shared, last, least, cost):  # type: ignore[no-untyped-def]
     """Write what each tensor always pays by level outside; return the least sum of all tensors."""
     bound = 0.0
@@ -240,7 +240,7 @@ def bound_leaf(coefficients, shared, last, least, cost):  # type: ignore[no-unty
     return bound
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def price_mask(coefficients, shared, setting, where, cost, out):  # type: ignore[no-untyped-def]
     """Energy of the inner part under an outer keep mask [pJ], least energy of the outer part.
 
@@ -266,7 +266,7 @@ def price_mask(coefficients, shared, setting, where, cost, out):  # type: ignore
     return energy, outer
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def scan(grid, outer, machine, orders, starts, leaves, coefficients, fan, setting, lists, archive):  # type: ignore[no-untyped-def]
     """Join every innermost placement with every spatial choice and every outer placement."""
     tensors, ranks = grid.relevant.shape
@@ -286,7 +286,7 @@ def scan(grid, outer, machine, orders, starts, leaves, coefficients, fan, settin
     least_pj = setting.computes[:, :, 0].min() * grid.total
     least_cycles = setting.computes[:, :, 1].min()
     static_pj = machine.static_pj
-    for i in range(fan.index.shape[0]):
+    for i in range(fan.place.shape[0]):
         shared = fan.shared[i]
         units = setting.used[0] * fan.used[i] * setting.used[1]
         cycles = grid.total * least_cycles / units
@@ -294,12 +294,12 @@ def scan(grid, outer, machine, orders, starts, leaves, coefficients, fan, settin
             continue
         info[2] = i
         for j in range(leaves.mask.shape[0]):
-            if not base_tile(mul, div, leaves.top[j], fan.index[i], full, base):
+            if not base_tile(mul, div, leaves.top[j], fan.place[i], full, base):
                 continue
             bound = bound_leaf(coefficients[j], shared, last, setting.least, cost)
-            archive.count[1] += 1
+            archive.tally[1] += 1
             if no_better(mode, archive, bound + least_pj + static_pj * cycles, cycles):
-                archive.count[2] += 1
+                archive.tally[2] += 1
                 continue
             for t in range(tensors):
                 below[t, 0] = leaves.own[j, t]

@@ -1,4 +1,9 @@
-"""Exact search: the best mapping of one operator, certified, by enumeration with bounds."""
+"""Exact search: the best mapping of one operator, certified, by enumeration with bounds.
+
+`exact_search(terms, "edp")` covers every tiling into divisors, every spatial unrolling, every order
+of the nodes of every level and every bypass, jointly with the formats offered per level. How it can
+do so in milliseconds is in docs/exact_search.md.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +15,10 @@ from numpy.typing import NDArray
 
 from evaluators.evaluation import CostTerms
 from spaces.loop_nest import MappingBatch
-from strategies.exact_kernels import Lists, new_lists
+from strategies.exact_case import Case, build_case, describe_exclusion
 from strategies.exact_leaves import innermost_placements
-from strategies.exact_problem import (
-    Costs,
-    Fanout,
-    Grid,
-    Machine,
-    Points,
-    build_computes,
-    build_costs,
-    build_fanout,
-    build_grid,
-    build_machine,
-    build_points,
-    node_orders,
-)
-from strategies.exact_scan import (
-    EDP,
-    ENERGY,
-    LATENCY,
-    PARETO,
-    Archive,
-    Setting,
-    new_archive,
-    scan,
-)
+from strategies.exact_problem import Fanout
+from strategies.exact_scan import EDP, ENERGY, LATENCY, PARETO, Archive, Setting, new_archive, scan
 from strategies.exact_tables import (
     OuterTable,
     Surroundings,
@@ -45,6 +28,9 @@ from strategies.exact_tables import (
 )
 from strategies.mapping_builder import Block, Plan, build_mappings
 
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
 OBJECTIVES = {"energy": ENERGY, "latency": LATENCY, "edp": EDP, "pareto": PARETO}
 
 
@@ -53,113 +39,102 @@ class SearchResult:
     """What an exact search found.
 
     Attributes:
-        mappings: The best mapping, or the energy-latency front by increasing latency; empty (0
-            designs) when nothing fits.
-        energy_pj, latency_cycles: Of those, shape (n,).
-        lower_bound: No mapping of the space has a smaller objective (the first metric's, for a
-            front: its least EDP).
-        certified: The search was complete: lower bound = value.
-        visited, pruned: Joins of inner and outer placements looked at and dropped by bound.
+        mappings: The best mapping, or the energy-latency front by increasing latency; no designs
+            when nothing fits.
+        energy_pj, latency_cycles: Their costs, shape (n,).
+        objective: energy, latency, edp or pareto.
+        lower_bound: No mapping of the space has a smaller objective (of a front: energy x latency).
+        certified: The lower bound is the value found; a front is complete.
+        reason: What excludes every mapping; empty when there is one.
+        visited, pruned: Joins of inner and outer placements looked at, and dropped by bound.
         seconds: Wall time.
     """
 
     mappings: MappingBatch
-    energy_pj: NDArray[np.float64]
-    latency_cycles: NDArray[np.float64]
+    energy_pj: FloatArray
+    latency_cycles: FloatArray
+    objective: str
     lower_bound: float
     certified: bool
+    reason: str
     visited: int
     pruned: int
     seconds: float
 
-
-@dataclass(frozen=True)
-class _Case:
-    """The tables of one search."""
-
-    grid: Grid
-    points: Points
-    costs: Costs
-    machine: Machine
-    fans: tuple[Fanout, ...]
-    orders: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-    formats: NDArray[np.int64]
-    lists: Lists
-    computes: NDArray[np.float64]
-    accesses: NDArray[np.float64]
+    @property
+    def values(self) -> FloatArray:
+        """The objective of every mapping found, shape (n,)."""
+        return objective_values(self.objective, self.energy_pj, self.latency_cycles)
 
     @property
-    def levels(self) -> int:
-        return len(self.machine.capacity)
+    def mapping(self) -> MappingBatch | None:
+        """The best mapping as a batch of one; None when nothing fits."""
+        if not len(self.mappings):
+            return None
+        return self.mappings.take(np.array([int(self.values.argmin())]))
+
+    @property
+    def gap(self) -> float:
+        """(value - lower bound) / value of the best mapping; 0 = certified optimum."""
+        if not len(self.mappings):
+            return 0.0 if self.reason else 1.0
+        return max(0.0, 1.0 - self.lower_bound / float(self.values.min()))
 
 
-def _case(terms: CostTerms, formats: NDArray[np.int64]) -> _Case:
-    sizes = tuple(int(size) for size in terms.rank_sizes)
-    relevant = tuple(tuple(bool(x) for x in row) for row in terms.relevant)
-    grid = build_grid(sizes, relevant)
-    machine = build_machine(terms)
-    orders, starts = node_orders(len(relevant))
-    computes, accesses = build_computes(terms, formats)
-    return _Case(
-        grid=grid,
-        points=build_points(sizes, relevant),
-        costs=build_costs(terms, grid, formats),
-        machine=machine,
-        fans=tuple(build_fanout(sizes, axes, relevant) for axes in terms.fan_out),
-        orders=orders,
-        starts=starts,
-        sizes=np.array(sizes, dtype=np.int64),
-        formats=formats,
-        lists=new_lists(machine.ports, len(relevant)),
-        computes=computes,
-        accesses=accesses,
-    )
+def objective_values(objective: str, energy_pj: FloatArray, cycles: FloatArray) -> FloatArray:
+    """Energy, latency, or their product for `edp` and `pareto`."""
+    if objective == "energy":
+        return energy_pj
+    return cycles if objective == "latency" else energy_pj * cycles
 
 
-def exact_search(
-    terms: CostTerms, objective: str = "edp", formats: NDArray[np.int64] | None = None
-) -> SearchResult:
-    """Find the best mapping of an operator over all tilings, placements and spatial trips.
+def exact_search(terms: CostTerms, objective: str = "edp") -> SearchResult:
+    """Find the best mapping of an operator, with the best of the formats offered per level.
 
     Args:
-        terms: Structure of the cost, see `CostTerms`.
+        terms: Structure of the cost; `format_choices` are the formats offered.
         objective: energy, latency, edp, or pareto (the whole energy-latency front).
-        formats: Format id per (tensor, level); None = uncompressed.
+
+    Raises:
+        ValueError: For an unknown objective or hardware that the search does not cover.
     """
     begin = perf_counter()
     if objective not in OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
-    if formats is None:
-        formats = np.zeros(terms.may_keep.shape, dtype=np.int64)
-    case = _case(terms, formats)
-    archive = new_archive(len(terms.relevant))
+    case = build_case(terms)
+    archive = new_archive(case.tensors)
     _scan_all(case, OBJECTIVES[objective], archive)
-    n = int(archive.count[0])
+    n = int(archive.tally[0])
+    plans, tight = [], True
+    for row in archive.info[:n]:
+        plan, settled = _plan(case, row)
+        plans.append(plan)
+        tight = tight and settled
     energy, cycles = archive.energy[:n].copy(), archive.cycles[:n].copy()
-    plans = [_plan(case, archive.info[i]) for i in range(n)]
+    values = objective_values(objective, energy, cycles)
     return SearchResult(
-        mappings=build_mappings(plans),
+        mappings=build_mappings(plans, (case.tensors, case.levels)),
         energy_pj=energy,
         latency_cycles=cycles,
-        lower_bound=float((energy * cycles).min()) if n else np.inf,
-        certified=True,
-        visited=int(archive.count[1]),
-        pruned=int(archive.count[2]),
+        objective=objective,
+        lower_bound=float(values.min()) if n else np.inf,
+        certified=n > 0 and tight,
+        reason="" if n else describe_exclusion(case, terms),
+        visited=int(archive.tally[1]),
+        pruned=int(archive.tally[2]),
         seconds=perf_counter() - begin,
     )
 
 
-def _scan_all(case: _Case, mode: int, archive: Archive) -> None:
+def _scan_all(case: Case, mode: int, archive: Archive) -> None:
     tensors, ranks = case.grid.relevant.shape
     none = np.zeros((1, ranks), dtype=np.int64)
     alone = Fanout(none, np.ones(1), np.ones((1, tensors)), np.ones((1, 0, ranks), dtype=np.int64))
     outer = case.fans[0] if case.levels == 3 else alone
     inner = case.fans[-1]
-    top = case.grid.count - 1
+    top = case.grid.number - 1
     for i0 in range(len(outer.used)):
-        full = case.grid.div[np.arange(ranks), top, outer.index[i0]]
+        full = case.grid.div[np.arange(ranks), top, outer.place[i0]]
         share0 = outer.shared[i0]
         table = outer_table(case.points, case.costs, case.machine, share0)
         case.lists.keys[:] = -1
@@ -167,14 +142,14 @@ def _scan_all(case: _Case, mode: int, archive: Archive) -> None:
         for i2 in range(len(inner.used)):
             around = Surroundings(case.grid.total, float(outer.used[i0]), share0, inner.shared[i2])
             setting = _setting(case, table, around, (full, float(inner.used[i2]), mode, (i0, i2)))
-            _scan_one(case, table, around, setting, inner.index[i2], archive)
+            _scan_one(case, table, around, setting, inner.place[i2], archive)
 
 
 def _setting(
-    case: _Case,
+    case: Case,
     table: OuterTable,
     around: Surroundings,
-    choice: tuple[NDArray[np.int64], float, int, tuple[int, int]],
+    choice: tuple[IntArray, float, int, tuple[int, int]],
 ) -> Setting:
     full, used2, mode, tag = choice
     tensors = len(around.share0)
@@ -198,11 +173,11 @@ def _setting(
 
 
 def _scan_one(
-    case: _Case,
+    case: Case,
     table: OuterTable,
     around: Surroundings,
     setting: Setting,
-    base: NDArray[np.int64],
+    base: IntArray,
     archive: Archive,
 ) -> None:
     leaves = innermost_placements(
@@ -227,33 +202,54 @@ def _scan_one(
     )
 
 
-def _plan(case: _Case, info: NDArray[np.int64]) -> Plan:
-    tensors = case.grid.relevant.shape[0]
+def _plan(case: Case, info: IntArray) -> tuple[Plan, bool]:
+    """The plan of an archive entry, and whether its formats are best in every respect."""
     i0, i2, i1, leaf_row, outer_row = (int(x) for x in info[:5])
-    whole = tuple((t, case.sizes) for t in range(tensors))
-    leaf = _nodes(case, leaf_row, info[5 : 5 + tensors])
+    whole = tuple((t, case.sizes) for t in range(case.tensors))
+    nodes = [whole, _nodes(case, leaf_row, info[5 : 5 + case.tensors])]
+    if case.levels == 3:
+        nodes.insert(1, _nodes(case, outer_row, info[5 + case.tensors :]))
     picks = (i0, i1, i2)[3 - case.levels :]
-    trips: list[tuple[tuple[int, NDArray[np.int64]], ...]] = []
+    trips: list[tuple[tuple[int, IntArray], ...]] = []
     axis = 0
     for fan, pick in zip(case.fans, picks, strict=True):
         rows = fan.axis_trips[pick]
         trips.append(tuple((axis + k, row) for k, row in enumerate(rows)))
         axis += len(rows)
-    nodes = [whole, leaf]
-    if case.levels == 3:
-        nodes.insert(1, _nodes(case, outer_row, info[5 + tensors :]))
+    formats, tight = _formats(case, nodes)
     blocks = tuple(Block(n, t) for n, t in zip(nodes, trips, strict=True))
-    return Plan(blocks, case.sizes, tensors, case.formats)
+    return Plan(blocks, case.sizes, case.tensors, formats), tight
 
 
-def _nodes(
-    case: _Case, row: int, tiles: NDArray[np.int64]
-) -> tuple[tuple[int, NDArray[np.int64]], ...]:
+def _formats(case: Case, nodes: list[tuple[tuple[int, IntArray], ...]]) -> tuple[IntArray, bool]:
+    """Format ids (T, L) of the tiles that these nodes store, and whether all are tight."""
+    formats = np.zeros((case.tensors, case.levels), dtype=np.int64)
+    tight = True
+    inner: dict[int, IntArray] = {}
+    for level in range(case.levels - 1, -1, -1):
+        for t, extent in nodes[level]:
+            stored = inner.get(t, extent)
+            index = _sub_index(case, t, stored)
+            formats[t, level] = case.formats.chosen[t, level, index]
+            tight = tight and bool(case.formats.tight[t, level, index])
+            inner[t] = extent
+    return formats, tight
+
+
+def _sub_index(case: Case, tensor: int, extent: IntArray) -> int:
+    rows = [
+        int(np.searchsorted(case.grid.size[r, : case.grid.number[r]], extent[r]))
+        for r in range(len(extent))
+    ]
+    return int(case.grid.sub[tensor] @ np.array(rows))
+
+
+def _nodes(case: Case, row: int, tiles: IntArray) -> tuple[tuple[int, IntArray], ...]:
     out = []
     for t in case.orders[row]:
         if t < 0:
             break
-        index = (tiles[t] // case.grid.stride) % case.grid.count
+        index = (tiles[t] // case.grid.stride) % case.grid.number
         extent = case.grid.size[np.arange(len(index)), index].astype(np.int64)
         out.append((int(t), extent))
     return tuple(out)

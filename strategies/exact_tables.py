@@ -79,16 +79,18 @@ def outer_table(points: Points, costs: Costs, machine: Machine, share: FloatArra
     _add(load, machine.read_port[0], pull * costs.bits[rows, 0, own] * machine.read_cycles[0])
     _add(load, machine.write_port[0], drained * machine.write_cycles[0])
     return OuterTable(
-        own,
-        costs.elements[rows, own],
-        side,
-        load,
-        fill,
-        spill,
-        fresh,
-        *(np.ascontiguousarray(table[:, 1]) for table in (costs.read, costs.write, costs.bits)),
-        np.ascontiguousarray(costs.leaf[:, :, 1]),
-        np.ascontiguousarray(costs.leaf_bits[:, :, 1]),
+        own=own,
+        elements=costs.elements[rows, own],
+        side=side,
+        side_load=load,
+        fill=fill,
+        spill=spill,
+        fresh=fresh,
+        read=np.ascontiguousarray(costs.read[:, 1]),
+        write=np.ascontiguousarray(costs.write[:, 1]),
+        bits=np.ascontiguousarray(costs.bits[:, 1]),
+        leaf=np.ascontiguousarray(costs.leaf[:, :, 1]),
+        leaf_bits=np.ascontiguousarray(costs.leaf_bits[:, :, 1]),
     )
 
 

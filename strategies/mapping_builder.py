@@ -99,8 +99,13 @@ def build_nest(plan: Plan) -> tuple[list[tuple[int, int, int]], IntArray]:
     return nest.loops, keep
 
 
-def build_mappings(plans: Sequence[Plan]) -> MappingBatch:
-    """The batch of these plans, padded to the longest nest (at least one slot)."""
+def build_mappings(plans: Sequence[Plan], shape: tuple[int, int]) -> MappingBatch:
+    """The batch of these plans, padded to the longest nest (at least one slot).
+
+    Args:
+        plans: Any number, also none.
+        shape: Tensors and levels.
+    """
     nests = [build_nest(plan) for plan in plans]
     slots = max([1, *(len(loops) for loops, _ in nests)])
     rank = np.zeros((len(plans), slots), dtype=np.int8)
@@ -109,6 +114,8 @@ def build_mappings(plans: Sequence[Plan]) -> MappingBatch:
     for i, (loops, _) in enumerate(nests):
         for slot, (r, n, k) in enumerate(loops):
             rank[i, slot], trip[i, slot], kind[i, slot] = r, n, k
-    keep_at = np.stack([keep for _, keep in nests]).astype(np.int8)
-    formats = np.stack([plan.formats for plan in plans]).astype(np.int16)
+    keep_at = np.zeros((len(plans), *shape), dtype=np.int8)
+    formats = np.zeros((len(plans), *shape), dtype=np.int16)
+    for i, (_, keep) in enumerate(nests):
+        keep_at[i], formats[i] = keep, plans[i].formats
     return MappingBatch(rank, trip, kind, keep_at, formats)

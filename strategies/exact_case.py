@@ -1,0 +1,125 @@
+"""The tables of one exact search, put together from cost terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluators.evaluation import CostTerms
+from strategies.exact_kernels import Lists, new_lists
+from strategies.exact_problem import (
+    Costs,
+    Fanout,
+    FormatTable,
+    Grid,
+    IntArray,
+    Machine,
+    Points,
+    build_computes,
+    build_costs,
+    build_fanout,
+    build_grid,
+    build_machine,
+    build_points,
+    node_orders,
+)
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operator on one hardware with the formats offered.
+
+    Attributes:
+        grid, points, costs, machine, fans: See `exact_problem`.
+        formats: Which format each stored tile takes.
+        orders, starts: Node orders, and where each keep mask's begin.
+        sizes: Rank sizes, shape (R,).
+        lists: Store of the outer level's Pareto lists.
+        computes, accesses: See `build_computes`.
+    """
+
+    grid: Grid
+    points: Points
+    costs: Costs
+    machine: Machine
+    fans: tuple[Fanout, ...]
+    formats: FormatTable
+    orders: IntArray
+    starts: IntArray
+    sizes: IntArray
+    lists: Lists
+    computes: FloatArray
+    accesses: FloatArray
+
+    @property
+    def levels(self) -> int:
+        """Number of storage levels."""
+        return len(self.machine.capacity)
+
+    @property
+    def tensors(self) -> int:
+        """Number of tensors."""
+        return len(self.costs.whole)
+
+
+def build_case(terms: CostTerms) -> Case:
+    """The tables of one search.
+
+    Raises:
+        ValueError: For hardware of fewer than two or more than three storage levels, and for
+            skipping between levels.
+    """
+    levels = len(terms.capacity_bits)
+    if levels not in (2, 3):
+        raise ValueError(f"hardware.levels: the exact search takes 2 or 3 levels, got {levels}")
+    if terms.transfer_fraction is not None:
+        raise ValueError(
+            "skipping.rules: the exact search takes rules at the innermost level only, "
+            "got one between storage levels"
+        )
+    sizes = tuple(int(size) for size in terms.rank_sizes)
+    relevant = tuple(tuple(bool(x) for x in row) for row in terms.relevant)
+    grid = build_grid(sizes, relevant)
+    machine = build_machine(terms)
+    orders, starts = node_orders(len(relevant))
+    computes, accesses = build_computes(terms)
+    costs, formats = build_costs(terms, grid, terms.format_choices)
+    return Case(
+        grid=grid,
+        points=build_points(sizes, relevant),
+        costs=costs,
+        machine=machine,
+        fans=tuple(build_fanout(sizes, axes, relevant) for axes in terms.fan_out),
+        formats=formats,
+        orders=orders,
+        starts=starts,
+        sizes=np.array(sizes, dtype=np.int64),
+        lists=new_lists(machine.ports, len(relevant)),
+        computes=computes,
+        accesses=accesses,
+    )
+
+
+def describe_exclusion(case: Case, terms: CostTerms) -> str:
+    """Which rule excludes every mapping, and by how much.
+
+    With tiles of one element every fan-out fits, so only capacity and placement can exclude all.
+    """
+    for level in range(1, case.levels):
+        masks = np.flatnonzero(case.machine.masks[level])
+        if not len(masks):
+            broken = np.flatnonzero(terms.must_keep[:, level] & ~terms.may_keep[:, level])
+            return f"level {level} must keep tensors {broken.tolist()} but may not"
+        unit = case.costs.elements[:, 0] * case.costs.bits[:, level, 0]
+        need = min(float(sum(unit[t] for t in range(case.tensors) if m >> t & 1)) for m in masks)
+        room = float(case.machine.capacity[level])
+        if need > room:
+            return (
+                f"capacity of level {level}: the smallest tiles it must keep take {need:.0f} bits, "
+                f"it has {room:.0f} ({need / room - 1:.0%} over)"
+            )
+    return "tiles of the levels exclude each other: no joint tiling fits every capacity"
