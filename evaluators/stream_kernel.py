@@ -194,16 +194,14 @@ def move_operands(batch, coding, geometry, surviving, cache, start, streams):  #
                     streams[i, t, level, _MW] = written * metadata * made
                 if child < 0:
                     reads = leaf_accesses(totals, reuse, i, t, level) / reuse[i, t, level, TILE]
-                    lookups = reads * made
                 else:
                     share = reuse[i, t, c, ABOVE_RELEVANT] / reuse[i, t, level, ABOVE_RELEVANT]
                     reads = reuse[i, t, c, FETCHES] * above * share
-                    lookups = reads * passing[i, t, level]
                 made, lively = passing[i, t, level], active[i, t, level]
                 streams[i, t, level, _DR] = reads * payload * lively
                 streams[i, t, level, _GR] = reads * payload * (made - lively)
-                streams[i, t, level, _MR] = lookups * metadata
-                streams[i, t, level, _DEC] = lookups * reuse[i, t, c, TILE] * decoding[t, fmt]
+                streams[i, t, level, _MR] = reads * metadata * made
+                streams[i, t, level, _DEC] = reads * made * reuse[i, t, c, TILE] * decoding[t, fmt]
                 level = child
 
 
