@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.hardware import Hardware
-from spaces.validation import check_key, nearest
+from spaces.validation import check_choice, check_key, nearest
 from spaces.workload import Operator, Tensor, TensorClass
 
 RANK_NAMES = ("B", "G", "M", "N", "K", "C", "P", "Q", "R", "S")
@@ -241,7 +241,7 @@ def _limits(
 def _level_index(field_name: str, name: str, hardware: Hardware) -> int:
     if name in LEVEL_ALIASES:
         return LEVEL_ALIASES[name] % len(hardware.levels)
-    check_key(field_name, name, [*hardware.level_names, *LEVEL_ALIASES])
+    check_choice(field_name, name, [*hardware.level_names, *LEVEL_ALIASES])
     return hardware.level_names.index(name)
 
 
@@ -269,7 +269,7 @@ def _tensors(field_name: str, wanted: str, operator: Operator) -> list[int]:
     names = [tensor.name for tensor in operator.tensors]
     if wanted in names:
         return [names.index(wanted)]
-    check_key(field_name, wanted, [*names, *TensorClass])
+    check_choice(field_name, wanted, [*names, *(role.value for role in TensorClass)])
     if wanted == TensorClass.WEIGHT:
         return [_weight_like(operator.tensors[:-1])]
     return [i for i, t in enumerate(operator.tensors) if t.tensor_class == wanted]

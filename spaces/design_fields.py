@@ -17,7 +17,7 @@ from spaces.format_grammar import parse_format
 from spaces.hardware import Hardware, Level
 from spaces.hardware_config import build_hardware
 from spaces.sparsity import DensitySpec, unstructured
-from spaces.validation import check_key, check_keys
+from spaces.validation import check_choice, check_keys
 from spaces.workload import Dimension, Operator, Tensor, TensorClass, require_positive
 
 OPERATOR_KEYS = ("name", "ranks", "tensors", "count", "layers", "tags")
@@ -114,7 +114,7 @@ def _tensor(field: str, name: str, data: Mapping[str, Any], ranks: Mapping[str, 
     check_keys(field, data, TENSOR_KEYS)
     texts = required(field, data, "dimensions", list)
     label = required(field, data, "class", str)
-    check_key(f"{field}.class", label, [role.value for role in TensorClass])
+    check_choice(f"{field}.class", label, [role.value for role in TensorClass])
     dimensions = tuple(_dimension(f"{field}.dimensions", text, ranks) for text in texts)
     return Tensor(name, dimensions, TensorClass(label))
 
@@ -129,7 +129,7 @@ def _dimension(field: str, text: Any, ranks: Mapping[str, int]) -> Dimension:
         match = _TERM.fullmatch(part)
         if match is None:
             raise ValueError(f"{field}: must read like K or 2*P+R, got {text!r}")
-        check_key(field, match[2], ranks)
+        check_choice(field, match[2], ranks)
         terms.append((match[2], int(match[1] or 1)))
     return Dimension(tuple(terms))
 

@@ -45,7 +45,7 @@ from spaces.hardware import Hardware
 from spaces.loop_nest import MappingBatch
 from spaces.nest_text import nest_items, read_nest_items
 from spaces.sparsity import DensitySpec
-from spaces.validation import check_key, check_keys
+from spaces.validation import check_choice, check_keys
 from spaces.workload import Operator, Precision
 
 SCHEMA = "cosearch.design/1"
@@ -210,7 +210,7 @@ def _precision(data: Mapping[str, Any]) -> Precision:
 def _conventions(data: Mapping[str, Any]) -> dict[str, str]:
     check_keys("conventions", data, CONVENTIONS)
     for name, value in data.items():
-        check_key(f"conventions.{name}", value, CONVENTIONS[name])
+        check_choice(f"conventions.{name}", value, CONVENTIONS[name])
     return {name: str(data.get(name, values[0])) for name, values in CONVENTIONS.items()}
 
 

@@ -40,7 +40,7 @@ from spaces.placement import (
     placement_table,
 )
 from spaces.space import Columns
-from spaces.validation import check_key, check_keys
+from spaces.validation import check_choice, check_keys
 from spaces.workload import Operator, Workload
 
 CHUNK = 8192
@@ -333,7 +333,7 @@ def mapping_space(
     if operator is None:
         chosen = max(workload.operators, key=lambda candidate: candidate.macs * candidate.count)
     else:
-        check_key("space.operator", operator, [found.name for found in workload.operators])
+        check_choice("space.operator", operator, [found.name for found in workload.operators])
         chosen = next(found for found in workload.operators if found.name == operator)
     names = [item.name for item in fields(MappingFreedom)]
     check_keys("space.decisions", decisions, [*names, "formats"])

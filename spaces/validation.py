@@ -39,3 +39,16 @@ def check_keys(field: str, keys: Iterable[object], valid: Iterable[str]) -> None
     names = list(valid)
     for key in keys:
         check_key(field, key, names)
+
+
+def check_choice(field: str, value: object, valid: Iterable[str]) -> None:
+    """Raise `ValueError` when the value of `field` is not one of the valid ones.
+
+    >>> check_choice("port", "sharde", ["shared", "separate"])
+    Traceback (most recent call last):
+    ValueError: port: must be one of shared, separate, got 'sharde'; did you mean 'shared'?
+    """
+    names = list(valid)
+    if value not in names:
+        hint = nearest(value, names) if get_close_matches(str(value), names, n=1) else ""
+        raise ValueError(f"{field}: must be one of {', '.join(names)}, got {value!r}{hint}")

@@ -282,7 +282,8 @@ def test_a_space_is_built_from_plain_values() -> None:
     assert "format.W.DRAM" in space.parameters
     assert mapping_space(workload, EDGE, operator="small").operator.name == "small"
     with pytest.raises(
-        ValueError, match=r"space.operator: unknown key 'smal'; did you mean 'small'"
+        ValueError,
+        match=r"space.operator: must be one of small, big, got 'smal'; did you mean 'small'",
     ):
         mapping_space(workload, EDGE, operator="smal")
     with pytest.raises(ValueError, match=r"space.decisions: unknown key 'bypas'"):
