@@ -24,6 +24,7 @@ from strategies.strategy import CertifyingStrategy, Strategy, TaggingStrategy
 from strategies.study_result import StudyResult
 from strategies.trial_batch import GIVEN, TrialBatch
 from strategies.trial_log import TrialLog
+from strategies.trial_reader import open_reader
 
 MAX_BATCH = 1024
 """Trials evaluated and recorded together at most; a strategy may ask for fewer."""
@@ -102,7 +103,9 @@ class Tuner:
             pass  # the batch under way was not reported; the record is complete without it
         finally:
             executor.close()
-        result = StudyResult(self.log.reader, self.problem.goal, ended_by)
+        # A reader of its own lets the result outlive the log's writer.
+        reader = open_reader(self.log.path) if self.log.path else self.log.reader
+        result = StudyResult(reader, self.problem.goal, ended_by)
         for observer in self.observers:
             observer.study_ended(result)
         return result
