@@ -90,10 +90,8 @@ def dominated(energy, load, first, last, new_energy, new_load):  # type: ignore[
 
 @njit(cache=True)
 def insert_entry(lists, first, new_energy, new_load, tile, order):  # type: ignore[no-untyped-def]
-    """Add an entry to the list that begins at `first` and ends the store, keeping it Pareto."""
+    """Add an undominated entry to the list from `first` to the store's end, keeping it Pareto."""
     last = lists.used[0]
-    if dominated(lists.energy, lists.load, first, last, new_energy, new_load):
-        return
     keep = first
     for i in range(first, last):
         worse = new_energy <= lists.energy[i]
@@ -131,6 +129,19 @@ def sort_entries(lists, first, last):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def smallest_bits(stride, outer, order, base, below):  # type: ignore[no-untyped-def]
+    """Resident bits of the tensors of one order if every tile is the base tile (less if they grow)."""
+    index, total = 0, 0.0
+    for r in range(base.shape[0]):
+        index += stride[r] * base[r]
+    for t in order:
+        if t >= 0 and below[t, 3] == 0.0:
+            inside = outer.own[t, index] if below[t, 0] < 0 else int(below[t, 0])
+            total += outer.elements[t, index] * outer.bits[t, inside]
+    return total
+
+
+@njit(cache=True)
 def fill_list(grid, outer, machine, orders, rows, base, full, below, lists):  # type: ignore[no-untyped-def]
     """Append the Pareto list of level 1's placements around the base tile to the store.
 
@@ -153,6 +164,8 @@ def fill_list(grid, outer, machine, orders, rows, base, full, below, lists):  # 
     first, visited = lists.used[0], 0
     room[0] = machine.capacity[1]
     slack = -1e-9 * machine.capacity[1]
+    if smallest_bits(stride, outer, orders[rows[0]], base, below) > room[0] - slack:
+        return first
     for row in range(rows[0], rows[1]):
         nodes = 0
         while nodes < tensors and orders[row, nodes] >= 0:
@@ -197,15 +210,28 @@ def fill_list(grid, outer, machine, orders, rows, base, full, below, lists):  # 
                         moved = outer.leaf_bits[0, t, inside] + outer.leaf_bits[1, t, inside]
                         load[depth + 1, read_port] += (active + gated) * moved * out_of
                 energy[depth + 1] = energy[depth] + cost
-                if depth < nodes - 1:
+                rest = 0.0
+                for d in range(depth + 1, nodes):
+                    rest += outer.least[orders[row, nodes - 1 - d]]
+                if dominated(
+                    lists.energy,
+                    lists.load,
+                    first,
+                    lists.used[0],
+                    energy[depth + 1] + rest,
+                    load[depth + 1],
+                ):
+                    lists.used[3] += 1
+                elif depth < nodes - 1:
                     depth += 1
                     first_extent(
                         open_ranks[depth], at_once[depth], extent[depth - 1], full, extent[depth]
                     )
                     continue
-                for d in range(nodes):
-                    tile[orders[row, nodes - 1 - d]] = at[d]
-                insert_entry(lists, first, energy[depth + 1], load[depth + 1], tile, row)
+                else:
+                    for d in range(nodes):
+                        tile[orders[row, nodes - 1 - d]] = at[d]
+                    insert_entry(lists, first, energy[depth + 1], load[depth + 1], tile, row)
             while depth >= 0:
                 t = orders[row, nodes - 1 - depth]
                 inner = base if depth == 0 else extent[depth - 1]

@@ -29,6 +29,7 @@ class Setting(NamedTuple):
         share0, share2: Sharing between levels 0 and 1, and between the innermost level and the
             compute units, shape (T,).
         least: Least energy of moving each tensor into level 1 once [pJ], shape (T,).
+        floor: Cycles that no mapping undercuts.
         used: Instances of level 1, and of compute units under one innermost instance.
         computes: Energy and cycles of a compute, and the fractions of single accumulations made
             and active, by keep mask of the innermost level and of level 1; (2**T, 2**T, 4).
@@ -41,6 +42,7 @@ class Setting(NamedTuple):
     share0: NDArray[np.float64]
     share2: NDArray[np.float64]
     least: NDArray[np.float64]
+    floor: float
     used: tuple[float, float]
     computes: NDArray[np.float64]
     mode: int
@@ -289,7 +291,7 @@ def scan(grid, outer, machine, orders, starts, leaves, coefficients, fan, settin
     for i in range(fan.place.shape[0]):
         shared = fan.shared[i]
         units = setting.used[0] * fan.used[i] * setting.used[1]
-        cycles = grid.total * least_cycles / units
+        cycles = max(setting.floor, grid.total * least_cycles / units)
         if no_better(mode, archive, least_pj + static_pj * cycles, cycles):
             continue
         info[2] = i
@@ -310,7 +312,7 @@ def scan(grid, outer, machine, orders, starts, leaves, coefficients, fan, settin
             for mask in range(1 << tensors if levels == 3 else 1):
                 if levels == 3 and machine.masks[1, mask] == 0:
                     continue
-                slow = grid.total * setting.computes[leaf_mask, mask, 1] / units
+                slow = max(cycles, grid.total * setting.computes[leaf_mask, mask, 1] / units)
                 energy, rest = price_mask(
                     coefficients[j], shared, setting, (leaf_mask, mask), cost, kept
                 )

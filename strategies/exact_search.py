@@ -22,8 +22,8 @@ from strategies.exact_scan import EDP, ENERGY, LATENCY, PARETO, Archive, Setting
 from strategies.exact_tables import (
     OuterTable,
     Surroundings,
+    compulsory_cycles,
     leaf_coefficients,
-    least_outer,
     outer_table,
 )
 from strategies.mapping_builder import Block, Plan, build_mappings
@@ -164,7 +164,8 @@ def _setting(
         below=below,
         share0=around.share0,
         share2=around.share2,
-        least=least_outer(table),
+        least=table.least,
+        floor=compulsory_cycles(case.costs, case.machine, case.accesses),
         used=(around.used, used2),
         computes=case.computes,
         mode=mode,

@@ -30,6 +30,7 @@ class OuterTable(NamedTuple):
         fill, spill: Words written to and read from level 1 by this link, shape (T, G).
         fresh: First visits at level 1, shape (T, G).
         read, write, bits: Per word of level 1's stored form by sub-grid index below, (T, S).
+        least: Least energy of moving a tensor into level 1 over the run [pJ], shape (T,).
         leaf, leaf_bits: Per dense access of the compute units to level 1, see `Costs`; (4, T, S)
             and (2, T, S).
     """
@@ -44,6 +45,7 @@ class OuterTable(NamedTuple):
     read: FloatArray
     write: FloatArray
     bits: FloatArray
+    least: FloatArray
     leaf: FloatArray
     leaf_bits: FloatArray
 
@@ -78,7 +80,10 @@ def outer_table(points: Points, costs: Costs, machine: Machine, share: FloatArra
     load = np.zeros((tensors, size, machine.ports))
     _add(load, machine.read_port[0], pull * costs.bits[rows, 0, own] * machine.read_cycles[0])
     _add(load, machine.write_port[0], drained * machine.write_cycles[0])
+    write, read = costs.write[:, 1], costs.read[:, 1]
+    child = fill.min(axis=1) * write.min(axis=1) + spill.min(axis=1) * read.min(axis=1)
     return OuterTable(
+        least=side.min(axis=1) + child,
         own=own,
         elements=costs.elements[rows, own],
         side=side,
@@ -86,24 +91,38 @@ def outer_table(points: Points, costs: Costs, machine: Machine, share: FloatArra
         fill=fill,
         spill=spill,
         fresh=fresh,
-        read=np.ascontiguousarray(costs.read[:, 1]),
-        write=np.ascontiguousarray(costs.write[:, 1]),
+        read=np.ascontiguousarray(read),
+        write=np.ascontiguousarray(write),
         bits=np.ascontiguousarray(costs.bits[:, 1]),
         leaf=np.ascontiguousarray(costs.leaf[:, :, 1]),
         leaf_bits=np.ascontiguousarray(costs.leaf_bits[:, :, 1]),
     )
 
 
-def least_outer(table: OuterTable) -> FloatArray:
-    """Least energy of moving each tensor into level 1 over the run [pJ], shape (T,)."""
-    child = table.fill.min(axis=1) * table.write.min(axis=1)
-    child += table.spill.min(axis=1) * table.read.min(axis=1)
-    return np.asarray(table.side.min(axis=1) + child, dtype=np.float64)
-
-
 def _add(load: FloatArray, port: int, cycles: FloatArray) -> None:
     if port >= 0:
         load[..., port] += cycles
+
+
+def compulsory_cycles(costs: Costs, machine: Machine, accesses: FloatArray) -> float:
+    """Cycles that level 0's ports are busy at least: every element passes them once.
+
+    Args:
+        costs, machine: The problem.
+        accesses: Fractions of the compute units' accesses made, see `build_computes`; a tensor that
+            only level 0 keeps is read no more than that.
+    """
+    load = np.zeros(machine.ports + 1)
+    for t in range(len(costs.whole)):
+        elements = float(costs.elements[t].max())
+        part = min(1.0, float(accesses[t, :, :, 0].min()))
+        bits = elements * part * float(costs.bits[t, 0].min())
+        if t == machine.output:
+            bits = min(bits, elements * float(costs.final_bits.min()))
+            load[machine.write_port[0]] += bits * machine.write_cycles[0]
+        else:
+            load[machine.read_port[0]] += bits * machine.read_cycles[0]
+    return float(load[: machine.ports].max(initial=0.0))
 
 
 class Surroundings(NamedTuple):
