@@ -162,3 +162,37 @@ def model_bound(operators: Sequence[Operator], parts: Sequence[SparseAccelerator
         energy_pj=sum(c * b.energy_pj for c, b in zip(counts, bounds, strict=True)),
         latency_cycles=sum(c * b.latency_cycles for c, b in zip(counts, bounds, strict=True)),
     )
+
+
+def comparison_rows(
+    cases: Mapping[str, tuple[Mapping[str, float], Sequence[MappingBatch]]], reference: str
+) -> list[dict[str, Any]]:
+    """One row per case; savings are relative to the case whose name ends in `reference`.
+
+    Args:
+        cases: `case` or `group: case` -> (total metrics, best mapping per operator). Savings are
+            within a group.
+        reference: Name of the case that the others are measured against.
+    """
+    rows = []
+    for name, (totals, _) in cases.items():
+        group, _, case = name.rpartition(": ")
+        base = cases[f"{group}: {reference}" if group else reference][0]
+        rows.append(
+            {
+                **({"weights": group} if group else {}),
+                "format": case,
+                "energy_mj": totals["energy_pj"] * 1e-9,
+                "memory_energy_mj": totals["memory_energy_pj"] * 1e-9,
+                "latency_ms": totals["latency_s"] * 1e3,
+                "tokens_per_s": totals["tokens_per_s"],
+                "mj_per_token": totals["energy_j_per_token"] * 1e3,
+                f"memory energy saved vs {reference}": _saving(totals, base, "memory_energy_pj"),
+                "EDP saved": _saving(totals, base, "edp_j_s"),
+            }
+        )
+    return rows
+
+
+def _saving(totals: Mapping[str, float], base: Mapping[str, float], metric: str) -> str:
+    return f"{100 * (1 - totals[metric] / base[metric]):+.2f} %"

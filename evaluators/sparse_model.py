@@ -14,14 +14,14 @@ from functools import cached_property
 from typing import Any
 
 from evaluators.intersection import NO_OPTIMIZATION, SparseOptimization
-from evaluators.model_report import explain_model
+from evaluators.model_report import comparison_rows, explain_model
 from evaluators.sparse_accelerator import SparseAccelerator
 from evaluators.technology import Technology
 from spaces.compression_format import UNCOMPRESSED, Format
 from spaces.format_grammar import parse_format
 from spaces.hardware import Hardware
 from spaces.loop_nest import MappingBatch
-from spaces.sparsity import DensitySpec, SparsityProfile, split_by_layer
+from spaces.sparsity import DensitySpec, SparsityProfile, block, n_m, split_by_layer, unstructured
 from spaces.workload import Operator, Tensor, Workload
 
 DENSE_STORAGE = "none"
@@ -29,6 +29,14 @@ DENSE_STORAGE = "none"
 
 BASELINES = (DENSE_STORAGE, "bitmap", "rle", "csr", "coo")
 """Formats that every study prices alone, one for all tensors, each with its own best mappings."""
+
+SINGLE_LEVEL = ("bitmap", "coo", *(f"RLE(*,r={bits})" for bits in range(2, 9)))
+"""Formats of one compressed level over the whole tile, at every run width: the flat baseline."""
+
+BEST_SINGLE = "best tuned single-level"
+THIS_STUDY = "this study"
+STRIP_CASES = (DENSE_STORAGE, "bitmap", BEST_SINGLE, THIS_STUDY)
+"""Cases repeated at other densities."""
 
 SUMS = ("energy_pj", "memory_energy_pj", "latency_cycles", "latency_s")
 """Metrics that add up over operators, run one after another."""
@@ -42,10 +50,12 @@ class SparseModel:
         workload: Operators with counts, tokens and precision.
         sparsity: Zeros of every tensor; layer-wise densities split operators.
         hardware: The accelerator.
-        offered: Tensor class -> format names that trials choose from; tensors of other classes
-            and tensors without zeros are stored uncompressed.
+        offered: Tensor class -> format names that trials choose from, `*` standing for all of a
+            tensor's dimensions; tensors of other classes and tensors without zeros are stored
+            uncompressed.
         technology: Prices of accesses and computes.
-        optimization: Gating and skipping; rules on tensors that an operator lacks rest there.
+        optimization: Gating and skipping; levels may be called `innermost` and `outermost`, rules
+            on tensors that an operator lacks rest there.
         stationarity: "implicit" or "explicit".
     """
 
@@ -66,7 +76,7 @@ class SparseModel:
     def names(self) -> Mapping[str, tuple[str, ...]]:
         """Tensor class -> every format name in use: the offered ones and the baselines."""
         return {
-            tensor_class: tuple(dict.fromkeys((DENSE_STORAGE, *names, *BASELINES)))
+            tensor_class: tuple(dict.fromkeys((DENSE_STORAGE, *names, *BASELINES, *SINGLE_LEVEL)))
             for tensor_class, names in self.offered.items()
         }
 
@@ -107,8 +117,14 @@ class SparseModel:
 
     def _optimization(self, operator: Operator) -> SparseOptimization:
         present = {tensor.name for tensor in operator.tensors}
-        rules = [r for r in self.optimization.rules if {r.target, *r.leaders} <= present]
-        return replace(self.optimization, rules=tuple(rules))
+        names = self.hardware.level_names
+        alias = {"innermost": names[-1], "outermost": names[0]}
+        rules = tuple(
+            replace(rule, level=alias.get(rule.level, rule.level))
+            for rule in self.optimization.rules
+            if {rule.target, *rule.leaders} <= present
+        )
+        return replace(self.optimization, rules=rules)
 
     def _coded(self, operator: Operator, tensor: Tensor) -> bool:
         """Whether a tensor is stored in a compressed format at all: it has zeros to save."""
@@ -118,7 +134,9 @@ class SparseModel:
     def _formats(self, tensor: Tensor) -> tuple[Format, ...]:
         dimensions = [dimension.name for dimension in tensor.dimensions]
         names = self.names[tensor.tensor_class.value]
-        return (UNCOMPRESSED, *(parse_format(name, dimensions) for name in names[1:]))
+        whole = ",".join(dimensions)
+        texts = [name.replace("*", whole) for name in names[1:]]
+        return (UNCOMPRESSED, *(parse_format(text, dimensions) for text in texts))
 
     # --- what a nested search asks for --------------------------------------------------------
 
@@ -165,6 +183,53 @@ class SparseModel:
             "energy_j_per_token": energy_j / tokens,
             "area_mm2": self.parts[0].area_mm2,
         }
+
+    def comparisons(
+        self, decisions: Mapping[str, Any]
+    ) -> dict[str, dict[str, tuple[SparseModel, dict[str, Any]]]]:
+        """The decisions beside the baselines, and both over other densities."""
+        return {
+            "Formats compared, each with its own best mappings": self._cases(decisions),
+            "The same totals at other densities": {
+                f"{label}: {name}": (model, chosen)
+                for label, model in self._at_other_densities.items()
+                for name, (_, chosen) in self._cases(decisions).items()
+                if name in STRIP_CASES
+            },
+        }
+
+    def _cases(self, decisions: Mapping[str, Any]) -> dict[str, tuple[SparseModel, dict[str, Any]]]:
+        goal = str(decisions["mapping_goal"])
+        single = {name: self._offer([name], goal) for name in BASELINES}
+        named = {
+            **single,
+            BEST_SINGLE: self._offer(SINGLE_LEVEL, goal),
+            THIS_STUDY: dict(decisions),
+        }
+        return {name: (self, chosen) for name, chosen in named.items()}
+
+    def _offer(self, names: Sequence[str], goal: str) -> dict[str, Any]:
+        offers = {
+            f"{tensor_class}_format_{slot}": name
+            for tensor_class in self.offered
+            for slot, name in enumerate(names, start=1)
+        }
+        return offers | {"mapping_goal": goal}
+
+    @cached_property
+    def _at_other_densities(self) -> dict[str, SparseModel]:
+        profiles = {f"density {d:g}": unstructured(d) for d in (0.5, 0.3, 0.2, 0.1)}
+        profiles |= {"2:4": n_m(2, 4), "16x16 blocks, density 0.3": block(0.3)}
+        return {
+            label: replace(self, sparsity=SparsityProfile(label, weight=spec))
+            for label, spec in profiles.items()
+        }
+
+    def comparison_rows(
+        self, cases: Mapping[str, tuple[Mapping[str, float], Sequence[MappingBatch]]]
+    ) -> list[dict[str, Any]]:
+        """One row per case; savings are over the best single-level format of the same densities."""
+        return comparison_rows(cases, BEST_SINGLE)
 
     def explain_parts(self, found: Sequence[MappingBatch]) -> dict[str, Any]:
         """Tables, loop nests and design files of the model's best mappings."""

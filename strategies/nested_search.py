@@ -59,6 +59,18 @@ class SeparableModel(Protocol):
         """Metrics of the model from the metrics of its parts."""
         ...
 
+    def comparisons(
+        self, decisions: Mapping[str, Any]
+    ) -> Mapping[str, Mapping[str, tuple[SeparableModel, Mapping[str, Any]]]]:
+        """Table title -> case -> (model, decisions) that users want to see side by side."""
+        ...
+
+    def comparison_rows(
+        self, cases: Mapping[str, tuple[Mapping[str, float], Sequence[Any]]]
+    ) -> Sequence[Mapping[str, Any]]:
+        """Rows of one such table from case -> (total metrics, best design of every part)."""
+        ...
+
     def explain_parts(self, found: Sequence[Any]) -> Mapping[str, Any]:
         """Breakdown of the model from the best design of every part."""
         ...
@@ -91,6 +103,7 @@ class NestedSearch:
         self.model = model
         self.search = search
         self._terms: dict[int, CostTerms] = {}
+        self._variants: dict[int, NestedSearch] = {id(model): self}
         self._found: dict[tuple[int, FormatChoices, str], PartResult] = {}
 
     @property
@@ -118,6 +131,23 @@ class NestedSearch:
         certified = all(result.certified for result in results)
         parts = self.model.explain_parts([result.design for result in results])
         return {"certified": certified, **parts}
+
+    def comparison(self, design: Mapping[str, Any]) -> dict[str, Sequence[Mapping[str, Any]]]:
+        """The design beside the model's baselines, each with its own best mappings."""
+        (row,) = decision_rows(design)
+        return {
+            title: self.model.comparison_rows(
+                {name: self._case(model, chosen) for name, (model, chosen) in cases.items()}
+            )
+            for title, cases in self.model.comparisons(row).items()
+        }
+
+    def _case(
+        self, model: SeparableModel, decisions: Mapping[str, Any]
+    ) -> tuple[Mapping[str, float], list[Any]]:
+        nested = self._variants.setdefault(id(model), NestedSearch(model, self.search))
+        results = nested.parts_of(decisions)
+        return model.total([r.metrics for r in results]), [r.design for r in results]
 
     def parts_of(self, decisions: Mapping[str, Any]) -> list[PartResult]:
         """The best design of every part under one set of decisions."""

@@ -34,6 +34,9 @@ def one_line_errors(arguments: Sequence[str]) -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(EXIT_INTERRUPTED) from None
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_USER_ERROR) from None
     except Exception as error:
         if _SHOW_TRACEBACK:
             raise
