@@ -58,6 +58,8 @@ class MappingBatch:
 
 def concatenate(batches: Sequence[MappingBatch]) -> MappingBatch:
     """One batch of all mappings in order; short nests are padded with loops of trip 1."""
+    if len(batches) == 1:
+        return batches[0]
     slots = max(batch.loop_rank.shape[1] for batch in batches)
     wide = [_widened(batch, slots) for batch in batches]
     return MappingBatch(
@@ -70,6 +72,8 @@ def concatenate(batches: Sequence[MappingBatch]) -> MappingBatch:
 
 
 def _widened(batch: MappingBatch, slots: int) -> MappingBatch:
+    if batch.loop_rank.shape[1] == slots:
+        return batch
     padding = ((0, 0), (0, slots - batch.loop_rank.shape[1]))
     return MappingBatch(
         np.pad(batch.loop_rank, padding),
