@@ -24,6 +24,9 @@ from spaces.validation import check_keys
 
 Ordinals = NDArray[np.int64]
 
+FEW_CHOICES = 16
+"""Up to this many choices are compared one by one, more by sorting: whichever is faster."""
+
 
 def cardinality(distribution: BaseDistribution) -> int | None:
     """Number of values; None when continuous.
@@ -162,7 +165,12 @@ def _checked_choices(
 ) -> NDArray[Any]:
     choices = choice_array(distribution.choices)
     if column.dtype == choices.dtype and column.dtype.kind in "iufb":
-        inside = np.logical_or.reduce([column == choice for choice in choices])
+        few = len(choices) <= FEW_CHOICES
+        inside = (
+            np.logical_or.reduce([column == choice for choice in choices])
+            if few
+            else np.isin(column, choices)
+        )
         bad = None if inside.all() else column[np.argmin(inside)]
     else:
         known = {_choice_key(choice) for choice in distribution.choices}

@@ -104,6 +104,45 @@ def test_size_of_composite_tilings_by_hand() -> None:
     assert MappingSpace(operator, hardware, freedom=EVEN).size == 1 + 7 * 3
 
 
+def literal_uneven_nests(axis: int) -> set[tuple[str, ...]]:
+    """Every nest of K = 4, N = 2 over DRAM, an axis X and RF, with bypass, one by one."""
+    nests = set()
+    factors = {"K": [f for f in product((1, 2, 4), repeat=3) if np.prod(f) == 4]}
+    factors["N"] = [f for f in product((1, 2), repeat=3) if np.prod(f) == 2]
+    for (k0, kx, k1), (n0, nx, n1) in product(factors["K"], factors["N"]):
+        if kx * nx > axis:
+            continue
+        outer = [f"for {r} in {t}" for r, t in (("K", k0), ("N", n0)) if t > 1]
+        lanes = [f"spatial X: {r} in {t}" for r, t in (("K", kx), ("N", nx)) if t > 1]
+        inner = [f"for {r} in {t}" for r, t in (("K", k1), ("N", n1)) if t > 1]
+        for above, below in product(permutations(outer), permutations(inner)):
+            for places in product([None, *range(len(below) + 1)], repeat=3):
+                kept = [place for place in places if place is not None]
+                if (kept and min(kept) > 0) or (not kept and below):
+                    continue  # loops above every tensor of RF belong to DRAM's block
+                nest = ["DRAM keeps A, W, Z", *above, *lanes]
+                for position in range(len(below) + 1):
+                    here = [t for t, place in zip("AWZ", places, strict=True) if place == position]
+                    nest += [f"RF keeps {', '.join(here)}"] * bool(here)
+                    nest += below[position : position + 1]
+                nests.add(tuple(nest))
+    return nests
+
+
+@pytest.mark.parametrize("axis", [1, 2, 4, 8])
+def test_enumeration_equals_every_nest_written_out(axis: int) -> None:
+    hardware = Hardware("h", (Level("DRAM", fan_out={"X": axis}), Level("RF")))
+    operator = matmul("m", {"M": 1, "K": 4, "N": 2})
+    space = MappingSpace(operator, hardware, freedom=MappingFreedom(maximum_padding=0.0))
+    found = [
+        tuple(nest_items(operator, hardware, batch, index))
+        for batch in map(space.decode, space.enumerate(batch=100))
+        for index in range(len(batch))
+    ]
+    assert len(found) == space.size
+    assert set(found) == literal_uneven_nests(axis)
+
+
 def test_several_ranks_share_an_axis_and_none_exceeds_it() -> None:
     space = MappingSpace(matmul("m", {"M": 2048, "K": 4096, "N": 11008}), EDGE)
     batch = drawn(space, 5000)
