@@ -37,7 +37,7 @@ IGNORES_CONSTRAINTS = (optuna.samplers.CmaEsSampler,)
 """Samplers that learn from objectives alone; they are told a penalty for an infeasible point."""
 
 STAGE = "stage"
-"""User attribute of an Optuna trial in which a sampler may say which of its stages proposed it."""
+"""User attribute in which a sampler may note which of its stages proposed a trial."""
 
 
 class OptunaStrategy:
@@ -102,7 +102,9 @@ class OptunaStrategy:
 
     def tags(self) -> Sequence[Mapping[str, str]]:
         """The stages that the sampler wrote into its last proposals, if it did."""
-        stages = [trial.user_attrs.get(STAGE) for trial in self._pending]
+        storage = self.study._storage
+        attributes = [storage.get_trial_user_attrs(trial._trial_id) for trial in self._pending]
+        stages = [attribute.get(STAGE) for attribute in attributes]
         return [{STAGE: str(stage)} for stage in stages] if any(stages) else ()
 
     def _values(self, evaluation: Evaluation) -> FloatArray:
