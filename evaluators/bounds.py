@@ -8,7 +8,7 @@ many bits, and issues the computes that the accelerator's gating and skipping le
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb, log2, prod
+from math import comb, lgamma, log, log2, prod
 
 from evaluators.compression import binary_entropy
 from evaluators.density import DensityModel
@@ -19,7 +19,7 @@ from spaces.sparsity import DENSE, DensitySpec
 def position_bits_per_element(spec: DensitySpec, model: DensityModel) -> float:
     """Entropy of the positions of the non-zeros [bits per element].
 
-    Bernoulli and hypergeometric zeros: H(d). N:M: log2 C(M, N) / M. Blocks: H(d) per block. Dead
+    Bernoulli zeros: H(d). Hypergeometric: log2 C(N, r) / N of the tensor. N:M: log2 C(M, N) / M. Blocks: H(d) per block. Dead
     columns: H within the live ones; naming the columns costs next to nothing per element. Banded
     and fixed-structured positions are known. A mask is taken as if its zeros were independent,
     which structure can beat.
@@ -37,6 +37,11 @@ def position_bits_per_element(spec: DensitySpec, model: DensityModel) -> float:
         return float(log2(comb(m, n)) / m)
     if spec.model == "block":
         return float(binary_entropy(model.density)) / float(prod(parameters["block"].values()))
+    if spec.model == "hypergeometric":
+        elements = float(prod(model.sizes))
+        kept = round(model.density * elements)
+        nats = lgamma(elements + 1) - lgamma(kept + 1) - lgamma(elements - kept + 1)
+        return nats / log(2) / elements
     if spec.model == "dead_columns":
         alive = 1.0 - float(parameters["dead"])
         inside = float(binary_entropy(min(1.0, model.density / alive)))

@@ -1,0 +1,105 @@
+"""An inner search as an evaluator: remembered, re-priced, infinite where nothing is valid."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from evaluators.evaluation import Evaluation
+from strategies.nested_search import NestedSearch
+
+
+@dataclass(frozen=True)
+class Terms:
+    format_choices: tuple = ()
+
+
+class Part:
+    def cost_terms(self) -> Terms:
+        return Terms()
+
+    def evaluate(self, mappings) -> Evaluation:
+        return Evaluation({"energy_pj": np.asarray(mappings, float), "latency_s": np.ones(1)})
+
+    def explain(self, mapping):
+        return {}
+
+
+@dataclass
+class Found:
+    mappings: list
+    certified: bool = True
+
+
+class Model:
+    parts = (Part(), Part(), Part())
+    part_keys = (0, 0, 2)
+
+    def offered_ids(self, decisions, part):
+        return (((part, int(decisions["choice"])),),)
+
+    def total(self, costs):
+        return {"energy_pj": sum(cost["energy_pj"] for cost in costs)}
+
+    def explain_parts(self, found):
+        return {"found": [int(mapping[0]) for mapping in found]}
+
+    def comparisons(self, decisions):
+        return {
+            "table": {"as it is": (self, decisions), "other": (self, {**decisions, "choice": 5})}
+        }
+
+    def comparison_rows(self, cases):
+        return [
+            {"case": name, "energy_pj": totals["energy_pj"]} for name, (totals, _) in cases.items()
+        ]
+
+
+@dataclass
+class Search:
+    calls: list = field(default_factory=list)
+
+    def __call__(self, terms, goal):
+        ((part, choice),) = terms.format_choices[0]
+        self.calls.append((part, choice, goal))
+        return Found([] if choice == 9 else [100 * part + choice])
+
+
+def designs(*choices: int, goal: str = "edp"):
+    return {"choice": np.array(choices), "mapping_goal": np.array([goal] * len(choices), object)}
+
+
+@pytest.fixture
+def nested() -> NestedSearch:
+    return NestedSearch(Model(), Search())
+
+
+def test_costs_are_the_sum_of_the_best_parts(nested) -> None:
+    evaluation = nested.evaluate(designs(1, 2))
+    assert evaluation.metrics["energy_pj"].tolist() == [1 + 1 + 201, 2 + 2 + 202]
+    assert evaluation.feasible.all()
+
+
+def test_equal_problems_are_searched_once(nested) -> None:
+    nested.evaluate(designs(1, 1, 2))
+    nested.evaluate(designs(2, 1))
+    assert nested.searches == len(nested.search.calls) == 4
+    nested.evaluate(designs(1, goal="energy"))
+    assert nested.searches == 6
+
+
+def test_a_part_without_a_valid_mapping_makes_the_trial_infeasible(nested) -> None:
+    evaluation = nested.evaluate(designs(9, 1))
+    assert evaluation.metrics["energy_pj"][0] == np.inf
+    assert evaluation.feasible.tolist() == [False, True]
+    with pytest.raises(ValueError, match="part 0 of the model has no valid mapping"):
+        nested.explain(designs(9))
+
+
+def test_explain_says_whether_every_part_is_certified(nested) -> None:
+    assert nested.explain(designs(3)) == {"certified": True, "found": [3, 3, 203]}
+
+
+def test_comparison_prices_the_cases_of_the_model(nested) -> None:
+    rows = nested.comparison(designs(1))["table"]
+    assert rows == [{"case": "as it is", "energy_pj": 203.0}, {"case": "other", "energy_pj": 215.0}]
