@@ -19,10 +19,10 @@ from spaces.sparsity import DENSE, DensitySpec
 def position_bits_per_element(spec: DensitySpec, model: DensityModel) -> float:
     """Entropy of the positions of the non-zeros [bits per element].
 
-    Bernoulli zeros: H(d). Hypergeometric: log2 C(N, r) / N of the tensor. N:M: log2 C(M, N) / M. Blocks: H(d) per block. Dead
-    columns: H within the live ones; naming the columns costs next to nothing per element. Banded
-    and fixed-structured positions are known. A mask is taken as if its zeros were independent,
-    which structure can beat.
+    Bernoulli zeros: H(d). Hypergeometric: log2 C(N, r) / N of the tensor. N:M: log2 C(M, N) / M.
+    Blocks: H(d) per block. Dead columns: H within the live ones; naming the columns costs next to
+    nothing per element. Banded and fixed-structured positions are known. A mask is taken as if its
+    zeros were independent, which structure can beat.
 
     >>> from evaluators.density import density_model
     >>> spec = DensitySpec("n_m", 0.5, {"n": 2, "m": 4, "dimension": "K"})
