@@ -6,8 +6,8 @@
 FILE follows the Sparseloop or the AccelForge schema (README of the golden data). Every row shows
 the largest relative deviation of dense counts, sparse data counts, metadata units, cycles and
 energy; a row passes when dense counts are exact, data and metadata within 1 % (or two units),
-cycles and energy within 0.5 %. The last line is a JSON summary. The `codec` accounting need not meet
-the bar on compressed cases: docs/fidelity.md says where and why the reference differs.
+cycles and energy within 0.5 %. The last line is a JSON summary. The `codec` accounting need not
+meet the bar on compressed cases: docs/fidelity.md says where and why the reference differs.
 """
 
 from __future__ import annotations
