@@ -22,6 +22,7 @@ TASKS = {
     "study": "strategies.study",
     "dry_run": "strategies.dry_run",
     "list": "strategies.catalogue",
+    "compare": "strategies.compare",
     "evaluate": "strategies.evaluate_design",
 }
 """Task name -> module whose `run(config)` does it; imported only when asked for."""

@@ -53,7 +53,8 @@ def save_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
     return written
 
 
-def _new_axes(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
+def new_axes(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    """An empty figure in the house style, with one pair of axes."""
     figure = Figure(figsize=SIZE_IN, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontweight="bold")
@@ -68,7 +69,7 @@ def pareto_figure(result: StudyResult) -> Figure:
     """Every feasible trial in the plane of the first two objectives, and the front."""
     first, second = result.goal.metrics[:2]
     x, y = (result.reader.values(f"metric/{metric}") for metric in (first, second))
-    figure, axes = _new_axes("Pareto front", first, second)
+    figure, axes = new_axes("Pareto front", first, second)
     shown = _thinned(np.flatnonzero(np.isfinite(result.losses).all(axis=1)))
     axes.scatter(x[shown], y[shown], s=12, color=GREY, alpha=0.5, label="feasible trial")
     plane = result.front[non_dominated(result.losses[result.front][:, :2])]
@@ -83,7 +84,7 @@ def pareto_figure(result: StudyResult) -> Figure:
 
 def convergence_figure(result: StudyResult) -> Figure:
     """Best feasible value so far of every objective, relative to the best of the study."""
-    figure, axes = _new_axes("Convergence", "trial", "best so far / best of the study")
+    figure, axes = new_axes("Convergence", "trial", "best so far / best of the study")
     for index, objective in enumerate(result.goal.objectives):
         losses = result.losses[:, index]
         if not np.isfinite(losses).any():
@@ -101,7 +102,7 @@ def convergence_figure(result: StudyResult) -> Figure:
 
 def hypervolume_figure(result: StudyResult) -> Figure:
     """Hypervolume of the trials so far against the study's reference point."""
-    figure, axes = _new_axes("Hypervolume", "trial", "hypervolume / that of the study")
+    figure, axes = new_axes("Hypervolume", "trial", "hypervolume / that of the study")
     if len(result.front):
         n = result.n_trials
         steps = np.unique(np.linspace(1, n, min(n, 100)).astype(np.intp))
@@ -124,7 +125,7 @@ def parallel_coordinates_figure(result: StudyResult) -> Figure:
     }
     for name, values in values_by_name.items():
         columns[name], labels[name] = _unit_scale(values)
-    figure, axes = _new_axes(f"The best {len(chosen)} feasible trials", "", "")
+    figure, axes = new_axes(f"The best {len(chosen)} feasible trials", "", "")
     figure.set_size_inches(max(SIZE_IN[0], 1.1 * len(columns)), SIZE_IN[1])
     axes.grid(visible=False)
     table = np.stack(list(columns.values()), axis=1)
@@ -168,7 +169,7 @@ def breakdown_figure(parts: Mapping[str, Mapping[str, float]], unit: str, title:
         unit: Of the values, for the axis.
         title: Above the figure.
     """
-    figure, axes = _new_axes(title, unit, "")
+    figure, axes = new_axes(title, unit, "")
     names = list(dict.fromkeys(part for group in parts.values() for part in group))
     left = np.zeros(len(parts))
     for index, name in enumerate(names):

@@ -29,6 +29,7 @@ class ReportContent:
         tables: Title -> rows of one shape.
         texts: Title -> preformatted text, such as a loop nest.
         breakdown: Group -> part -> energy [pJ], for a stacked bar chart.
+        plots: Title -> Plotly figure, shown before those of the study.
     """
 
     title: str
@@ -37,6 +38,7 @@ class ReportContent:
     tables: Mapping[str, Rows] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     breakdown: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    plots: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_report(path: Path, content: ReportContent, result: StudyResult | None = None) -> Path:
@@ -118,7 +120,7 @@ def latex_table(title: str, rows: Rows) -> str:
 
 
 def _plots(content: ReportContent, result: StudyResult | None) -> dict[str, str]:
-    plots: dict[str, str] = {}
+    plots = {title: _html(figure) for title, figure in content.plots.items()}
     if result is not None and len(result.front):
         if len(result.goal.objectives) >= 2:
             plots["Pareto front"] = _html(_pareto(result))
