@@ -26,11 +26,9 @@ def run(config: DictConfig) -> None:
 
 def print_account(account: Mapping[str, Any]) -> None:
     """Loop nest, traffic and energy per level and tensor, bounds, totals, definitions."""
-    from rich.console import Console
+    from strategies.terminal import output_console, print_table
 
-    from strategies.terminal import print_table
-
-    console = Console()
+    console = output_console()
     console.print(account["nest"], markup=False, highlight=False)
     print_table(console, "Traffic and energy", traffic_rows(account))
     print_table(console, "Dense accesses [words]", access_rows(account))

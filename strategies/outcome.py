@@ -15,6 +15,9 @@ from spaces.space import Space
 from strategies.study_result import StudyResult, Trial
 from strategies.terminal import Rows
 
+MAX_PARAMS = 8
+"""Parameters shown in a row; designs of more are listed one by one instead."""
+
 FRONT_ROWS = 12
 """Rows of the front printed in the terminal; the artifact has all of them."""
 
@@ -64,7 +67,7 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
     tables.update(explained.get("tables", {}))
     if isinstance(evaluator, Compares):
         tables.update(evaluator.comparison(design))
-    described = json.dumps(space.describe(design, 0), indent=2, default=str)
+    described = described_text(space.describe(design, 0))
     return Findings(
         tables=tables,
         texts={f"Best design (trial {best.number})": described, **explained.get("texts", {})},
@@ -77,6 +80,12 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
     )
 
 
+def described_text(description: Mapping[str, Any]) -> str:
+    """A space's own text of a design where it gives one, JSON otherwise."""
+    text = description.get("text")
+    return str(text) if text else json.dumps(description, indent=2, default=str)
+
+
 def front_rows(result: StudyResult, most: int = FRONT_ROWS) -> list[dict[str, Any]]:
     """The front, best in the first objective first: trial, objectives, parameters."""
     trials = result.trials(result.front)
@@ -86,9 +95,10 @@ def front_rows(result: StudyResult, most: int = FRONT_ROWS) -> list[dict[str, An
 
 
 def trial_row(trial: Trial, metrics: Sequence[str]) -> dict[str, Any]:
-    """One row: number, objectives, parameters."""
+    """One row: number, objectives, and the parameters unless there are too many to read."""
     chosen = {metric: float(trial.metrics[metric]) for metric in metrics}
-    return {"trial": trial.number, **chosen, **trial.params}
+    params = trial.params if len(trial.params) <= MAX_PARAMS else {}
+    return {"trial": trial.number, **chosen, **params}
 
 
 def summary_of(result: StudyResult) -> dict[str, Any]:
@@ -162,11 +172,9 @@ def write_outcome(folder: Path, findings: Findings, result: StudyResult, command
 
 def print_outcome(findings: Findings, folder: Path) -> None:
     """Tables and texts in the terminal, and where the artifacts are."""
-    from rich.console import Console
+    from strategies.terminal import output_console, print_table
 
-    from strategies.terminal import print_table
-
-    console = Console()
+    console = output_console()
     for title, rows in findings.tables.items():
         print_table(console, title, rows)
     for title, text in findings.texts.items():

@@ -240,10 +240,10 @@ def free_name(config: DictConfig) -> str:
 
 
 def default_name(overrides: Sequence[str], seed: int) -> str:
-    """Choices that differ, and the seed.
+    """Choices that differ, and the seed, in letters that need no quoting anywhere.
 
-    >>> default_name(["+experiment=llama_decode", "hardware=cloud", "tracking=off"], 3)
-    'llama_decode-hardware=cloud-seed=3'
+    >>> default_name(["+experiment=llama_decode", "hardware=cloud", "tracking=none"], 3)
+    'llama_decode-hardware_cloud-seed_3'
     """
     parts: list[str] = []
     for override in overrides:
@@ -253,7 +253,7 @@ def default_name(overrides: Sequence[str], seed: int) -> str:
         elif key.split(".")[0] not in HOW_TO_RUN | {"seed", "name"}:
             parts.append(f"{key}={value}")
     text = "-".join([*(parts or ["study"]), f"seed={seed}"])
-    return "".join(c if c.isalnum() or c in "-_=.," else "_" for c in text)[:120]
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)[:120]
 
 
 def task_overrides() -> list[str]:

@@ -19,6 +19,10 @@ Rows = Sequence[Mapping[str, Any]]
 """A table: one mapping of column title to cell per row; all rows have the same columns."""
 
 
+PIPED_WIDTH = 200
+"""Columns of tables that go to a file or a pipe."""
+
+
 class ProgressLine:
     """Observer that shows trials, rate, best so far and the time left."""
 
@@ -55,6 +59,12 @@ class ProgressLine:
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=1.0)
             self._bar.stop()
+
+
+def output_console() -> Console:
+    """Where results are printed: as wide as the terminal, and wide enough when piped."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_WIDTH)
 
 
 def progress_text(progress: Progress) -> str:

@@ -126,11 +126,11 @@ def test_a_failing_function_fails_its_trials_only(configure, tmp_path, capsys) -
 @pytest.mark.parametrize(
     ("overrides", "name"),
     [
-        ([], "study-seed=0"),
-        (["+experiment=e", "tracking=none", "seed=3"], "e-seed=0"),
+        ([], "study-seed_0"),
+        (["+experiment=e", "tracking=none", "seed=3"], "e-seed_0"),
         (
             ["+experiment=e", "hardware=cloud", "budget.trials=9"],
-            "e-hardware=cloud-budget.trials=9-seed=0",
+            "e-hardware_cloud-budget.trials_9-seed_0",
         ),
     ],
 )
