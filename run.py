@@ -23,6 +23,8 @@ TASKS = {
     "dry_run": "strategies.dry_run",
     "list": "strategies.catalogue",
     "compare": "strategies.compare",
+    "bundle": "strategies.bundle",
+    "reproduce": "strategies.reproduce",
     "evaluate": "strategies.evaluate_design",
 }
 """Task name -> module whose `run(config)` does it; imported only when asked for."""
