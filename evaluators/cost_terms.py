@@ -27,6 +27,8 @@ def accelerator_cost_terms(accelerator: SparseAccelerator) -> CostTerms:
     Not expressible, and left to `transfer_fraction`: rules at a level that is not a tensor's
     innermost one, whose leader tiles depend on the mapping.
     """
+    if accelerator.optimization.packing:
+        raise ValueError("skipping.packing depends on the mapping: cost terms cannot express it")
     operator, hardware = accelerator.operator, accelerator.hardware
     tensors, levels = operator.tensors, hardware.levels
     prices, _, static = accelerator.price_tables
@@ -98,7 +100,7 @@ def _box(tensor: Tensor, extents: dict[str, IntArray]) -> IntArray:
 
 
 def _leaf_rule(accelerator: SparseAccelerator) -> LeafRule:
-    (_, _, (rules, density, compute_rule), _, _) = accelerator.model_tables
+    (_, _, (rules, density, compute_rule, _), _, _) = accelerator.model_tables
     (active_pj, gated_pj), rate = accelerator.price_tables[1], accelerator.machine_tables[4][0]
     one = (1, 1, 1, 1)
     present = np.array([1.0 - box_empty(m.code, one, one) for m in accelerator.density_models])

@@ -61,10 +61,14 @@ class SparseOptimization:
         rules: Intersections between storage levels and at the compute units.
         compute: "none", "gating" (a compute with a zero operand is gated) or "skipping" (one whose
             operand is absent from a compressed innermost copy is skipped).
+        packing: (tensor, axis) pairs, position skipping: the operand's non-zeros of a line are
+            squeezed together before they are spread over the axis, so that the work left is a
+            whole number of passes over the axis (`packed_share`).
     """
 
     rules: tuple[IntersectionRule, ...] = ()
     compute: str = "none"
+    packing: tuple[tuple[str, str], ...] = ()
 
 
 NO_OPTIMIZATION = SparseOptimization()
@@ -72,7 +76,9 @@ NO_OPTIMIZATION = SparseOptimization()
 
 
 def build_optimization(
-    rules: Sequence[Mapping[str, object]] = (), compute: str = "none"
+    rules: Sequence[Mapping[str, object]] = (),
+    compute: str = "none",
+    packing: Sequence[tuple[str, str]] = (),
 ) -> SparseOptimization:
     """A `SparseOptimization` from plain values, as config files state them.
 
@@ -98,7 +104,8 @@ def build_optimization(
                 str(rule.get("kind", "skipping")),
             )
         )
-    return SparseOptimization(tuple(built), compute)
+    pairs = tuple((str(tensor), str(axis)) for tensor, axis in packing)
+    return SparseOptimization(tuple(built), compute, pairs)
 
 
 def check_optimization(
@@ -120,6 +127,13 @@ def check_optimization(
             )
         if rule.kind not in KINDS:
             raise ValueError(f"{where}: kind must be gating or skipping, got {rule.kind!r}")
+    axes = [axis for _, axis, _ in hardware.axes]
+    for tensor, axis in optimization.packing:
+        if tensor not in tensors[:-1] or axis not in axes:
+            raise ValueError(
+                f"skipping.packing needs an operand of {tensors[:-1]} and an axis of {axes}, "
+                f"got {tensor!r} on {axis!r}"
+            )
     if optimization.compute not in COMPUTE_RULES:
         known = ", ".join(COMPUTE_RULES)
         raise ValueError(f"skipping.compute must be one of {known}, got {optimization.compute!r}")
@@ -141,6 +155,43 @@ def rule_table(
         for leader in rule.leaders
     ]
     return np.array(rows, dtype=np.int64).reshape(len(rows), 4)
+
+
+def packing_table(
+    operator: Operator, hardware: Hardware, optimization: SparseOptimization
+) -> NDArray[np.int64]:
+    """Packings as (tensor, loop kind of the axis) rows; shape (packings, 2)."""
+    tensors = [tensor.name for tensor in operator.tensors]
+    axes = [axis for _, axis, _ in hardware.axes]
+    rows = [(tensors.index(tensor), 1 + axes.index(axis)) for tensor, axis in optimization.packing]
+    return np.array(rows, dtype=np.int64).reshape(len(rows), 2)
+
+
+_EXACT_POSITIONS = 512
+"""Lines up to this length get the exact binomial sum; longer ones its limit."""
+
+
+@njit(cache=True)
+def packed_share(positions, width, density):  # type: ignore[no-untyped-def]
+    """Passes over an axis after squeezing a line's zeros out, relative to the dense passes.
+
+    E[ceil(X / width)] / (positions / width), X = non-zeros of a line, binomial; for long lines the
+    mean of the ceiling is half a pass above X / width.
+
+    >>> round(packed_share(2, 2, 0.5), 3)  # a pass unless both positions are zero
+    0.75
+    """
+    dense = positions / width
+    if density >= 1.0 or width <= 1:
+        return min(density, 1.0)
+    if positions > _EXACT_POSITIONS:
+        return min(1.0, (positions * density / width + 0.5) / dense)
+    weight = (1.0 - density) ** positions
+    passes = 0.0
+    for count in range(1, positions + 1):
+        weight *= (positions - count + 1) / count * density / (1.0 - density)
+        passes += weight * ((count + width - 1) // width)
+    return passes / dense
 
 
 @njit(cache=True)

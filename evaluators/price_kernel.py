@@ -70,7 +70,7 @@ def stream_chunk(batch, model, start, tables, cache, streams):  # type: ignore[n
     count_reuse(nests, table, implicit, start, geometry)
     measure_tiles(nests, table, spans, start, geometry)
     streams[:] = 0.0
-    if zeros[0].shape[0] > 0 or zeros[2] > 0:
+    if zeros[0].shape[0] > 0 or zeros[2] > 0 or zeros[3].shape[0] > 0:
         work = (surviving[0], surviving[1], finest[0], finest[1], spans, box)
         follow_rules(batch, table, coding, zeros[0], implicit, start, work)
         survive_computes(batch, zeros, start, finest, surviving[2])

@@ -29,6 +29,7 @@ from evaluators.intersection import (
     NO_OPTIMIZATION,
     SparseOptimization,
     check_optimization,
+    packing_table,
     rule_table,
 )
 from evaluators.mapping_check import check_mappings
@@ -102,8 +103,8 @@ class SparseAccelerator:
         """Price n mappings.
 
         Metrics: energy_pj, memory_energy_pj, latency_cycles, compute_cycles, latency_s,
-        edp_pj_cycles, average_power_w, utilization (useful MACs not skipped over peak), area_mm2. Violations,
-        relative: capacity_LEVEL, fan_out_LEVEL_AXIS, placement (number of broken rules).
+        edp_pj_cycles, average_power_w, utilization (useful MACs not skipped over peak), area_mm2.
+        Violations, relative: capacity_LEVEL, fan_out_LEVEL_AXIS, placement (rules broken).
 
         Raises:
             ValueError: For a malformed mapping; an infeasible one has a positive violation.
@@ -203,7 +204,8 @@ class SparseAccelerator:
         element_density = np.array([model.density for model in self.density_models])
         compute_rule = COMPUTE_RULES.index(self.optimization.compute)
         implicit = self.stationarity == "implicit"
-        zeros = (rules, element_density, compute_rule)
+        packings = packing_table(self.operator, self.hardware, self.optimization)
+        zeros = (rules, element_density, compute_rule, packings)
         return operator, self._coding(), zeros, implicit, self.drain_read
 
     def _coding(self) -> tuple[Any, ...]:

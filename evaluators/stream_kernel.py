@@ -11,7 +11,7 @@ Tables travel as tuples of flat arrays, so that one compiled function serves eve
     table    sizes, relevant, dimensions, term_rank, term_coefficient (see traffic.OperatorTable)
     coding   formats (T, F, depth, 8), density codes (T, P), word_bits (T,), final_bits,
              decoder pJ per element (T, F)
-    zeros    rules (rules, 4), element density (T,), what computes do with zeros
+    zeros    rules (rules, 4), element density (T,), what computes do with zeros, packings (p, 2)
     geometry reuse (c, T, L, REUSE_COLUMNS), extents (c, T, L, 4), totals (c, 2 + T)
     surviving passing, active (c, T, L): fractions of the transfers out of a level that are made,
              and that are made and not gated; computes (c, 2 + T): fractions of the computes that
@@ -28,7 +28,13 @@ from enum import IntEnum
 from numba import njit
 
 from evaluators.compression_core import tile_bits_core
-from evaluators.intersection import GATE, SKIP, leader_spans, spans_nonempty
+from evaluators.intersection import (
+    GATE,
+    SKIP,
+    leader_spans,
+    packed_share,
+    spans_nonempty,
+)
 from evaluators.traffic import (
     ABOVE,
     ABOVE_RELEVANT,
@@ -128,7 +134,7 @@ def follow_rules(batch, table, coding, rules, implicit, start, work):  # type: i
 def survive_computes(batch, zeros, start, finest, computes):  # type: ignore[no-untyped-def]
     """Fill `computes`: fractions that take a cycle, that are real, left by each operand's tests."""
     keep_at, format_id = batch[3], batch[4]
-    _, element_density, compute_rule = zeros
+    _, element_density, compute_rule, packings = zeros
     made, ungated = finest
     operands = keep_at.shape[1] - 1
     for i in range(min(made.shape[0], keep_at.shape[0] - start)):
@@ -142,10 +148,37 @@ def survive_computes(batch, zeros, start, finest, computes):  # type: ignore[no-
                 real = min(real, element_density[s])
             if compute_rule == COMPUTE_SKIPPING and absent_known(keep_at, format_id, start + i, s):
                 reached = min(reached, element_density[s])
+            for r in range(packings.shape[0]):
+                if packings[r, 0] == s:
+                    share = pack_line(batch, start + i, s, packings[r, 1], element_density[s])
+                    reached = min(reached, share)
+                    real = min(real, element_density[s])
             computes[i, 2 + s] = reached
             cycles *= reached
             computed *= min(reached, real)
         computes[i, 0], computes[i, 1] = cycles, computed
+
+
+@njit(cache=True)
+def pack_line(batch, n, s, axis, density):  # type: ignore[no-untyped-def]
+    """`packed_share` of the lines of tensor s that one axis of design n spreads.
+
+    A line runs along the rank on the axis, as far as the innermost tile of the tensor reaches.
+    """
+    ranks, trips, kinds, keep_at, _ = batch
+    position = 0
+    for level in range(keep_at.shape[2]):
+        position = max(position, keep_at[n, s, level])
+    width, spread = 1, -1
+    for p in range(ranks.shape[1]):
+        if kinds[n, p] == axis and trips[n, p] > 1:
+            width *= trips[n, p]
+            spread = ranks[n, p]
+    positions = 1
+    for p in range(position, ranks.shape[1]):
+        if ranks[n, p] == spread:
+            positions *= trips[n, p]
+    return packed_share(max(positions, width), width, density) if spread >= 0 else 1.0
 
 
 @njit(cache=True)
@@ -264,7 +297,7 @@ def accumulate(batch, coding, zeros, geometry, computes, start, streams):  # typ
     One accumulation gathers `group` products where the units below the keeper reduce spatially.
     """
     keep_at = batch[3]
-    rules, element_density, _ = zeros
+    rules, element_density = zeros[0], zeros[1]
     reuse, _, totals = geometry
     t = keep_at.shape[1] - 1
     word = coding[2][t]
