@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import pairwise
 from multiprocessing import get_context
@@ -46,29 +47,43 @@ class SerialExecutor:
 class ProcessExecutor:
     """Evaluates in `workers` processes; the result does not depend on their number.
 
-    The space and the evaluator travel to each process once, so both must be picklable.
+    The space and the evaluator travel to each process once, so both must be picklable. A process
+    that dies (killed, out of memory) costs the point it died of: a failed trial.
     """
 
     def __init__(self, space: Space, evaluator: Evaluator, workers: int):
         if workers < 1:
             raise ValueError(f"workers: must be >= 1, got {workers}")
         self._workers = workers
-        self._pool = ProcessPoolExecutor(
-            workers,
+        self._set_up = (space, evaluator)
+        self._pool = self._start()
+
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self._workers,
             mp_context=get_context("spawn"),
             initializer=_start_worker,
-            initargs=(space, evaluator),
+            initargs=self._set_up,
         )
 
     def evaluate(self, columns: Columns) -> Evaluation:
         """Price the points in equal shares; see `Executor`."""
         n = batch_length(columns)
         bounds = np.linspace(0, n, min(self._workers, n) + 1).astype(int)
-        shares = [
-            {name: values[start:stop] for name, values in columns.items()}
-            for start, stop in pairwise(bounds)
-        ]
-        return concatenate(list(self._pool.map(_evaluate_in_worker, shares)))
+        shares = [take_columns(columns, slice(*ends)) for ends in pairwise(bounds)]
+        try:
+            return concatenate(list(self._pool.map(_evaluate_in_worker, shares)))
+        except BrokenProcessPool:
+            self._pool = self._start()
+        return concatenate([self._alone(take_columns(columns, [index])) for index in range(n)])
+
+    def _alone(self, point: Columns) -> Evaluation:
+        """Price one point after a process has died, to find the one that kills it."""
+        try:
+            return self._pool.submit(_evaluate_in_worker, point).result()
+        except BrokenProcessPool:
+            self._pool = self._start()
+            return failed_point("the worker process died (killed, or out of memory)")
 
     def close(self) -> None:
         """End the processes; work that has not started is dropped."""
@@ -116,10 +131,15 @@ def evaluate_points(space: Space, evaluator: Evaluator, columns: Columns) -> Eva
     except Exception as error:
         if n == 1:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            return Evaluation(metrics={"": np.full(1, np.nan)}, failures={0: reason})
+            return failed_point(reason)
     return concatenate(
         [evaluate_points(space, evaluator, take_columns(columns, [index])) for index in range(n)]
     )
+
+
+def failed_point(reason: str) -> Evaluation:
+    """The evaluation of one point that has none: a nameless nan, dropped when joined to others."""
+    return Evaluation(metrics={"": np.full(1, np.nan)}, failures={0: reason})
 
 
 def concatenate(parts: Sequence[Evaluation]) -> Evaluation:

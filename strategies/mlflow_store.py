@@ -23,6 +23,7 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a study talks to nobody but the store it was given
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a dead server is noticed in seconds, not minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # else a line, and a request, per run
 }
 
 

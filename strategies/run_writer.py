@@ -212,8 +212,12 @@ def _described(space: Space, batch: TrialBatch, indices: Sequence[int]) -> list[
 
 
 def _source_tags() -> dict[str, str]:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number without a name
+        user = "unknown"
     return {
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": user,
         "mlflow.source.name": "run.py",
         "mlflow.source.type": "LOCAL",
     }

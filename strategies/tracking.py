@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 CHUNK = 32
 """Trials read and written at a time, so that an interrupt is answered soon."""
 
+PATIENCE_S = 4.0
+"""After a study, a longer wait for its tracking is announced [s]."""
+
 _STATUS = {"interrupted": "KILLED", "error": "FAILED"}
 
 
@@ -166,6 +169,14 @@ class MlflowTracker:
             self._closing = True
             self._bell.notify()
         try:
+            self._thread.join(PATIENCE_S)
+            if self._thread.is_alive():
+                where = redacted(self.settings.uri)
+                print(
+                    f"tracking: writing the remaining runs to {where}; Ctrl-C leaves them to a "
+                    f"resume",
+                    file=sys.stderr,
+                )
             self._thread.join()
             if self.error is None and self._writer is not None:
                 self._finish(self._writer, ended_by)
@@ -288,12 +299,22 @@ def _summary(result: StudyResult) -> dict[str, float]:
     return metrics
 
 
+def _reference_text(result: StudyResult) -> str:
+    """The point that bounds the hypervolume, in the objectives' own directions."""
+    if len(result.front) == 0:
+        return ""
+    signs = [1.0 if o.direction == "minimize" else -1.0 for o in result.goal.objectives]
+    pairs = zip(result.goal.metrics, signs * result.reference, strict=True)
+    return ", ".join(f"{name}={value:.6g}" for name, value in pairs)
+
+
 def _tags(result: StudyResult) -> dict[str, str]:
     goal = result.goal
     return {
         "ended_by": result.ended_by,
         "objectives": ", ".join(f"{o.direction} {o.metric}" for o in goal.objectives),
         "constraints": ", ".join(c.name for c in goal.constraints),
+        "hypervolume_reference": _reference_text(result),
         "model_version": result.reader.meta.model_version,
         "seed": str(result.reader.meta.seed),
     }

@@ -68,3 +68,12 @@ def bowl_problem(
         evaluator or Bowl(),
         make_goal(metrics, constraints=constraints),
     )
+
+
+class Deadly(Bowl):
+    """Ends its process for some designs, as a crash in compiled code does."""
+
+    def evaluate(self, designs: Mapping[str, Any]) -> Evaluation:
+        if (np.asarray(designs["tile_m"]) == 0).any():
+            os._exit(9)
+        return super().evaluate(designs)
