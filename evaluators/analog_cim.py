@@ -77,6 +77,7 @@ class AnalogCim:
             "weight_memory_bits": cells * self.technology.precision.weight_bits,
             "flops": 2.0 * tokens * macs,
             "edp_pj_ns": token_pj * tokens * latency,
+            "gaussian_residual": np.sqrt(gathered["lost"].sum(axis=1) / designs.model.parameters),
             "adc_extrapolated": gathered["unsupported"].sum(axis=1) / conversions,
         }
         violations = {"fits_array": gathered["excess"].max(axis=1)}
@@ -177,7 +178,7 @@ class _ChoiceTable:
         size = counted.values["array_size"].astype(np.float64)
         planes = technology.precision.planes
         columns["array_cells"] = columns["arrays"] / planes * size**2
-        columns["excess"] = counted.excess
+        columns["excess"], columns["lost"] = counted.excess, counted.lost
         return cls(columns)
 
 

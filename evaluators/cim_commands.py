@@ -90,7 +90,7 @@ class CommandStream:
         return np.flatnonzero(self.columns["opcode"] == opcode)
 
     def listing(self, first: int = 0, commands: int = 40) -> str:
-        """Readable text of a range of commands, one per line."""
+        """Readable text of a range of commands, one per line, beginning with the time in ns."""
         last = min(first + commands, len(self))
         lines = [self._line(index) for index in range(first, last)]
         if last < len(self):
@@ -103,15 +103,14 @@ class CommandStream:
         unit = f"array {row['array']}" if row["array"] >= 0 else "digital"
         where = f"{self.site_names[row['site']]}[{row['layer']}].{row['matrix']}"
         return (
-            f"{row['start_ns']:12.2f} ns  {opcode.name:9} {unit:12} {where:16} "
-            f"factor {row['factor'] + 1} step {row['step']:4}  {self._operands(opcode, row)}"
+            f"{row['start_ns']:10.1f} {opcode.name:9} {unit:10} {where} "
+            f"factor {row['factor'] + 1} step {row['step']}: {self._operands(opcode, row)}"
         ).rstrip()
 
     @staticmethod
     def _operands(opcode: Opcode, row: Mapping[str, Any]) -> str:
         if opcode in (Opcode.LOAD_IN, Opcode.STORE, Opcode.ACC):
-            address = f"{row['base']} + i//{row['inner']}*{row['outer']} + i%{row['inner']}"
-            return f"{row['count']} values at {address}, i from {row['offset']}"
+            return f"{row['count']} values at {_address(row)}"
         if opcode is Opcode.ADC:
             return f"{row['count']} columns, {row['bits']} bits, {row['rounds']} rounds"
         if opcode is Opcode.MVM:
@@ -148,6 +147,13 @@ class CommandStream:
         firing = np.array(record["firing"], dtype=np.int64)
         names, slices = tuple(record["site_names"]), tuple(record["slices"])
         return cls(columns, firing, names, (int(slices[0]), int(slices[1])))
+
+
+def _address(row: Mapping[str, Any]) -> str:
+    """First address, and how the next ones follow."""
+    inner, outer, offset = row["inner"], row["outer"], row["offset"]
+    first = row["base"] + offset // inner * outer + offset % inner
+    return f"{first} +{outer} each" if inner == 1 else f"{first} +{outer} each {inner}"
 
 
 @dataclass(frozen=True)

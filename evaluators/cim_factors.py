@@ -6,7 +6,6 @@ equal shapes and choices are few. Only distinct ones are counted and priced.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.cim_counts import FactorBatch, StageCounts, stage_counts
+from evaluators.monarch import gaussian_residual
 from spaces.cim_mapping import MAPPINGS, ORGANISATION, SITE_CHOICES, CimChoices, CimDesigns
 from spaces.cim_model import ProjectionSite
 from spaces.monarch_shape import MonarchShape, monarch_shape
@@ -70,6 +70,8 @@ class CountedChoices:
         layers: Of the site, shape (k,).
         values: Choice name -> the values themselves, shape (k,).
         excess: How far the choice is from possible, <= 0 = possible; shape (k,).
+        lost: Squared norm that projection would lose of unit-variance Gaussian weights, all
+            matrices of the site; shape (k,).
     """
 
     stages: tuple[StageCounts, StageCounts]
@@ -77,6 +79,7 @@ class CountedChoices:
     layers: Ints
     values: dict[str, NDArray[Any]]
     excess: NDArray[np.float64]
+    lost: NDArray[np.float64]
 
 
 def count_choices(choices: SiteChoices, tables: CimChoices) -> CountedChoices:
@@ -87,8 +90,9 @@ def count_choices(choices: SiteChoices, tables: CimChoices) -> CountedChoices:
         for column, name in enumerate(columns)
     }
     code = np.array([MAPPINGS.index(name) for name in tables.mapping])[choices.digits[:, 1]]
-    shapes = _shape_table(choices.kinds, tables)
-    rows = shapes[choices.digits[:, 0], choices.digits[:, 2], choices.digits[:, 3]]
+    shapes, lost = _shape_table(choices.kinds, tables)
+    which = choices.digits[:, 0], choices.digits[:, 2], choices.digits[:, 3]
+    rows = shapes[which]
     linear = code == MAPPINGS.index("linear")
     stages = tuple(_stage(choices, values, code, rows, factor) for factor in (0, 1))
     excess = np.where(linear, -1.0, np.maximum(stages[0].excess, stages[1].excess))
@@ -97,16 +101,23 @@ def count_choices(choices: SiteChoices, tables: CimChoices) -> CountedChoices:
     layers = np.array([kind.layers for kind in choices.kinds])[choices.digits[:, 0]]
     middle = np.where(linear, 0, parallel * rows[:, _MIDDLE])
     excess = np.where(unshaped, np.maximum(excess, 1.0), excess)
-    return CountedChoices((stages[0], stages[1]), middle, layers, values, excess)
+    lost_norm = np.where(linear, 0.0, lost[which])
+    return CountedChoices((stages[0], stages[1]), middle, layers, values, excess, lost_norm)
 
 
 _MIDDLE, _TILES, _SUMS, _POSSIBLE = 6, 7, 8, 9
 """Columns of the shape table after blocks, rows and columns of both factors."""
 
 
-def _shape_table(kinds: tuple[ProjectionSite, ...], tables: CimChoices) -> Ints:
-    """(kind, rule, block) -> factor sizes; a shape that cannot exist is marked impossible."""
+def _shape_table(
+    kinds: tuple[ProjectionSite, ...], tables: CimChoices
+) -> tuple[Ints, NDArray[np.float64]]:
+    """(kind, rule, block) -> factor sizes, and norm lost by projecting Gaussian weights.
+
+    A shape that cannot exist is marked impossible and loses everything.
+    """
     table = np.ones((len(kinds), len(tables.rule), len(tables.block), 10), dtype=np.int64)
+    lost = np.ones(table.shape[:3])
     for i, kind in enumerate(kinds):
         for j, rule in enumerate(tables.rule):
             for k, block in enumerate(tables.block):
@@ -116,7 +127,8 @@ def _shape_table(kinds: tuple[ProjectionSite, ...], tables: CimChoices) -> Ints:
                     table[i, j, k, _POSSIBLE] = 0
                 else:
                     table[i, j, k] = _shape_row(shape)
-    return table
+                    lost[i, j, k] = gaussian_residual(shape) ** 2
+    return table, lost * np.array([kind.parameters for kind in kinds])[:, None, None]
 
 
 def _shape_row(shape: MonarchShape) -> list[int]:
@@ -160,8 +172,3 @@ def _without(counts: StageCounts, masked: NDArray[np.bool_]) -> StageCounts:
     zeroed = {f.name: np.where(masked, 0, getattr(counts, f.name)) for f in fields(counts)}
     zeroed["rows_summed"] = np.where(masked, 1, counts.rows_summed)
     return StageCounts(**zeroed)
-
-
-def factor_stages(counted: CountedChoices) -> Iterator[tuple[int, StageCounts]]:
-    """(factor, counts) of both stages."""
-    yield from enumerate(counted.stages)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +115,24 @@ def residual(weight: Array, matrix: MonarchMatrix) -> float:
     return float(np.linalg.norm(weight - matrix.dense())) / norm if norm > 0 else 0.0
 
 
+@lru_cache(maxsize=4096)
+def gaussian_residual(shape: MonarchShape, slices: int = 16, seed: int = 0) -> float:
+    """Expected relative error of projecting independent Gaussian weights onto this shape.
+
+    What a layer without structure loses; estimated from random slices of the shape's size, the
+    padding left out.
+    """
+    random = np.random.default_rng(seed)
+    height = min(shape.out_width, -(-shape.out_features // shape.out_blocks))
+    width = min(shape.in_width, -(-shape.in_features // shape.in_blocks))
+    stack = random.standard_normal((slices, height, width))
+    if height < width:
+        stack = stack.swapaxes(1, 2)
+    squares = np.linalg.eigvalsh(stack.swapaxes(1, 2) @ stack)
+    kept = float(squares[:, -min(shape.rank, squares.shape[1]) :].sum() / squares.sum())
+    return float(np.sqrt(max(1.0 - kept, 0.0)))
+
+
 def fold_permutations(matrix: MonarchMatrix) -> tuple[Array, Array]:
     """Offline folding: the stage-1 and stage-2 factors with their outer permutations absorbed.
 
@@ -213,7 +232,9 @@ def _leading_triple(slices: Array) -> tuple[Array, Array, Array]:
     vector = _leading_vector(slices.swapaxes(-1, -2) @ slices)
     image = slices @ vector[..., None]
     values = np.linalg.norm(image, axis=-2)
-    left = np.divide(image, values[..., None], out=np.zeros_like(image), where=values[..., None] > 0)
+    left = np.divide(
+        image, values[..., None], out=np.zeros_like(image), where=values[..., None] > 0
+    )
     return left, values, vector[..., None, :]
 
 
@@ -233,7 +254,10 @@ def _leading_vector(gram: Array) -> Array:
     quotient = np.zeros(gram.shape[:-2])
     for _ in range(60):
         vector = _unit((power @ vector[..., None])[..., 0])
-        previous, quotient = quotient, np.einsum("...i,...i", (gram @ vector[..., None])[..., 0], vector)
+        previous, quotient = (
+            quotient,
+            np.einsum("...i,...i", (gram @ vector[..., None])[..., 0], vector),
+        )
         if (quotient <= previous * (1 + 1e-13)).all():
             break
     return vector

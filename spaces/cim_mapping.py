@@ -249,6 +249,20 @@ class CimMappingSpace:
         return [(name, dist) for name, dist in pairs if isinstance(dist, CategoricalDistribution)]
 
 
+def cim_mapping_space(model: CimModel, choices: Mapping[str, Any]) -> CimMappingSpace:
+    """A space from plain data: decision name -> list of values, or a single value.
+
+    Raises:
+        ValueError: For an unknown decision or value.
+    """
+    check_keys("space.choices", choices, (*ORGANISATION, *SITE_CHOICES))
+    lists = {
+        name: tuple(value) if isinstance(value, (list, tuple)) else (value,)
+        for name, value in choices.items()
+    }
+    return CimMappingSpace(model, CimChoices(**lists))
+
+
 def one_design(model: CimModel, choices: CimChoices, mapping: Sequence[str] = ()) -> CimDesigns:
     """A batch of one: the first value of every choice.
 

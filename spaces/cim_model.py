@@ -193,3 +193,22 @@ def _cross_sites(shape: TransformerShape, attended: int) -> list[ProjectionSite]
         ProjectionSite("cross.kv", hidden, shape.key_width, 2, layers, -1),
         ProjectionSite("cross.o", shape.query_width, hidden, 1, layers, 0, _residual(shape)),
     ]
+
+
+def cim_model_of_pass(
+    shape: TransformerShape, phase: str = "prefill", context: int = 512, granularity: str = "site"
+) -> CimModel:
+    """The model of one pass as a configuration names it.
+
+    Args:
+        shape: The architecture.
+        phase: `prefill` (all positions of the context at once) or `decode` (one token).
+        context: Prompt length, or positions attended.
+        granularity: `site` (all layers decide alike) or `layer`.
+    """
+    if phase not in ("prefill", "decode"):
+        raise ValueError(f"phase must be prefill or decode, got {phase!r}")
+    if granularity not in ("site", "layer"):
+        raise ValueError(f"granularity must be site or layer, got {granularity!r}")
+    model = cim_model(shape, context if phase == "prefill" else 1, context)
+    return model if granularity == "site" else model.per_layer()

@@ -174,6 +174,7 @@ class TestCommandStream:
     def test_listing_names_what_happens(self, executed: tuple[Placement, CommandStream]) -> None:
         text = executed[1].listing(0, 8)
         assert "LOAD_IN   array 0" in text
+        assert "8 values at 0 +8 each" in text
         assert "24 columns, 3 bits" in executed[1].listing(0, 60)
         assert "more commands" in text
         assert len(list(executed[1].records())) == len(executed[1])
