@@ -138,6 +138,23 @@ def row_index(table: IntArray) -> RowIndex:
     return RowIndex(tuple(values), tuple(steps), row_of)
 
 
+def distinct_rows(table: IntArray) -> tuple[IntArray, IntArray]:
+    """The distinct rows of a table, sorted, and the number of each row among them.
+
+    The same as `np.unique(table, axis=0, return_inverse=True)`, column by column and faster.
+
+    >>> distinct_rows(np.array([[2, 1], [1, 9], [2, 1]]))[1].tolist()
+    [1, 0, 1]
+    """
+    number = np.zeros(len(table), dtype=np.int64)
+    for column in table.T:
+        values, rank = np.unique(column, return_inverse=True)
+        _, number = np.unique(number * len(values) + rank, return_inverse=True)
+    first = np.zeros(int(number.max(initial=-1)) + 1, dtype=np.int64)
+    first[number] = np.arange(len(table))
+    return table[first], number
+
+
 def _position(ordered: IntArray, wanted: IntArray, known: NDArray[np.bool_]) -> IntArray:
     """Index of each wanted value; clears `known` where it is absent (and answers 0)."""
     at = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)

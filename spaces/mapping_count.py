@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.choice_forest import IntArray
+from spaces.choice_forest import IntArray, distinct_rows
 from spaces.loop_order import BlockOrders
 from spaces.mapping_tables import MappingChoices, MappingTables
 from spaces.placement import PlacementTable
@@ -108,7 +108,8 @@ def _tilings_by_loops(tables: MappingTables, number: int) -> NDArray[Any]:
     free = [_is_free(orders) for orders in tables.orders]
     histograms = [_supports(tables, rank, number) for rank in range(ranks)]
     kinds = np.stack([kind for _, kind in histograms], axis=1)
-    groups, weight = np.unique(kinds, axis=0, return_counts=True)
+    groups, group = distinct_rows(kinds)
+    weight = np.bincount(group, minlength=len(groups))
     per_group = np.prod([h.sum(axis=1)[groups[:, r]] for r, (h, _) in enumerate(histograms)], 0)
     exact = float((per_group.astype(float) * weight).sum()) < LISTABLE
     dtype: Any = np.int64 if exact else object
@@ -139,8 +140,8 @@ def _supports(tables: MappingTables, rank: int, number: int) -> tuple[IntArray, 
     support = ((choices.trips > 1) << np.arange(levels)).sum(axis=1)
     table = np.bincount(root * 2**levels + support, minlength=len(counts) * 2**levels)
     of_case = table.reshape(len(counts), -1)[number::sets]
-    distinct, kind = np.unique(of_case, axis=0, return_inverse=True)
-    return distinct, kind.ravel()[choices.case_of]
+    distinct, kind = distinct_rows(of_case)
+    return distinct, kind[choices.case_of]
 
 
 def _list_tilings(

@@ -77,6 +77,9 @@ class MappingSpace:
         order.GLB      loop order of GLB's block         place.W.GLB   loops of it above W
         format.W.GLB   number in W's format table
 
+    Unrollings are listed. Where there are too many (`spaces.tiling.MAXIMUM_SPATIAL_CHOICES`), those
+    that leave most lanes idle are left out; `least_fill` says up to which fraction.
+
     Attributes:
         operator: The einsum.
         hardware: Levels and fan-outs.
@@ -122,6 +125,11 @@ class MappingSpace:
                 choices = tuple(int(number) for number in ids)
                 found[self._at("format", t, level)] = CategoricalDistribution(choices)
         return found or {"unroll": IntDistribution(0, 0)}
+
+    @property
+    def least_fill(self) -> float:
+        """Fraction of the fan-out lanes that every mapping uses, 0..1, or the best reachable."""
+        return self.tables.spatial.least_fill
 
     @cached_property
     def size(self) -> int:

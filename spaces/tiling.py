@@ -18,10 +18,20 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.choice_forest import ChoiceForest, IntArray, RowIndex, choice_forest, row_index
+from spaces.choice_forest import (
+    ChoiceForest,
+    IntArray,
+    RowIndex,
+    choice_forest,
+    distinct_rows,
+    row_index,
+)
 
-MAXIMUM_SPATIAL_CHOICES = 2_000_000
-"""Joint unrollings listed at most; above it the constraints must say more."""
+MAXIMUM_SPATIAL_CHOICES = 200_000
+"""Joint unrollings listed at most; above it, those that leave most of the array idle go first."""
+
+LEAST_FILLS = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0)
+"""Fractions of all lanes that unrollings must reach when there are too many to list."""
 
 
 def prime_factors(size: int) -> dict[int, int]:
@@ -90,15 +100,19 @@ class SpatialTable:
         columns: Branch labels: the ranks' padded-size numbers, then the axes' unrollings; sorted.
         padded: Padded size per rank, shape (rows, R).
         trips: Spatial trip count per axis and rank, shape (rows, A, R).
+        least_fill: Fraction of all lanes below which unrollings were left out, 0..1.
     """
 
     columns: IntArray
     padded: IntArray
     trips: IntArray
+    least_fill: float
 
     def take(self, rows: NDArray[np.bool_]) -> SpatialTable:
         """The rows that are marked."""
-        return SpatialTable(self.columns[rows], self.padded[rows], self.trips[rows])
+        return SpatialTable(
+            self.columns[rows], self.padded[rows], self.trips[rows], self.least_fill
+        )
 
     def forest(self) -> ChoiceForest:
         """The table as one tree."""
@@ -114,28 +128,55 @@ def spatial_table(
 ) -> SpatialTable:
     """List the unrollings of ranks with these size options over these axes.
 
+    Where there are more than `MAXIMUM_SPATIAL_CHOICES`, the minimum utilisation is raised to the
+    next of `LEAST_FILLS` until there are not.
+
     Args:
         sizes: Per rank, its padded sizes.
         axes: The fan-out axes, outermost first.
         minimum_utilisation: Fraction of all lanes in use, 0..1, or the best reachable if less.
 
     Raises:
-        ValueError: If there are too many to list.
+        ValueError: If there are too many even among the fullest.
     """
+    stricter = [fill for fill in LEAST_FILLS if fill > minimum_utilisation]
+    for least in (minimum_utilisation, *stricter):
+        table = _unrollings(sizes, axes, least)
+        if table is None:
+            continue
+        if len(table.columns):
+            return table
+        every = _unrollings(sizes, axes, 0.0)
+        if every is not None:
+            lanes = every.trips.prod(axis=(1, 2))
+            return every.take(lanes == lanes.max())
+    raise ValueError(
+        f"space: more than {MAXIMUM_SPATIAL_CHOICES} spatial unrollings; restrict "
+        "dataflow.spatial to fewer ranks per axis, or lower maximum_padding"
+    )
+
+
+def _unrollings(
+    sizes: Sequence[Sequence[int]], axes: Sequence[AxisRule], least: float
+) -> SpatialTable | None:
+    """The unrollings that use this fraction of all lanes; None when there are too many."""
     columns = np.array(list(product(*[range(len(options)) for options in sizes])), dtype=np.int64)
     options = [np.array(option)[columns[:, r]] for r, option in enumerate(sizes)]
     padded = np.stack(options, axis=1)
     rest = padded
     trips = np.ones((len(columns), 0, len(sizes)), dtype=np.int64)
-    for axis in axes:
+    for number, axis in enumerate(axes):
         unrolled = _axis_unrollings(axis, sizes)
-        parent, which = _divisible(rest, unrolled)
+        lanes = trips.prod(axis=(1, 2))
+        needed = least * prod(axis.size for axis in axes[: number + 1]) - 1e-9
+        pairs = _divisible(rest, unrolled, lanes, needed)
+        if pairs is None:
+            return None
+        parent, which = pairs
         rest, padded = rest[parent] // unrolled[which], padded[parent]
         trips = np.concatenate([trips[parent], unrolled[which][:, None, :]], axis=1)
         columns = np.concatenate([columns[parent], which[:, None]], axis=1)
-    lanes = trips.prod(axis=(1, 2))
-    target = min(minimum_utilisation * prod(axis.size for axis in axes), int(lanes.max()))
-    return SpatialTable(columns, padded, trips).take(lanes >= target)
+    return SpatialTable(columns, padded, trips, least)
 
 
 def _axis_unrollings(axis: AxisRule, sizes: Sequence[Sequence[int]]) -> IntArray:
@@ -154,22 +195,37 @@ def _axis_unrollings(axis: AxisRule, sizes: Sequence[Sequence[int]]) -> IntArray
     return np.array(sorted(rows), dtype=np.int64)
 
 
-def _divisible(rest: IntArray, unrolled: IntArray) -> tuple[IntArray, IntArray]:
-    """Pairs (row of rest, row of unrolled) where the latter divides the former in every rank."""
+def _divisible(
+    rest: IntArray, unrolled: IntArray, lanes: IntArray, needed: float
+) -> tuple[IntArray, IntArray] | None:
+    """Pairs (row of rest, row of unrolled) where the latter divides the former in every rank.
+
+    Args:
+        rest: What is left of each rank, shape (rows, R).
+        unrolled: Trips per rank, shape (ways, R).
+        lanes: In use so far, shape (rows,).
+        needed: Lanes that must be in use afterwards.
+
+    Returns:
+        The two row numbers of every pair; None when there are too many.
+    """
     parents, choices = [], []
-    step = max(1, 4_000_000 // max(1, unrolled.size))
+    step = max(1, 2_000_000 // unrolled.size)
     found = 0
+    used = unrolled.prod(axis=1)
     for start in range(0, len(rest), step):
-        fits = (rest[start : start + step, None, :] % unrolled[None] == 0).all(axis=2)
+        part = slice(start, start + step)
+        fits = lanes[part, None] * used[None] >= needed
+        for rank in np.flatnonzero((unrolled > 1).any(axis=0)):
+            fits &= rest[part, None, rank] % unrolled[None, :, rank] == 0
         parent, choice = np.nonzero(fits)
         found += len(parent)
         if found > MAXIMUM_SPATIAL_CHOICES:
-            raise ValueError(
-                f"space: more than {MAXIMUM_SPATIAL_CHOICES} spatial unrollings; restrict "
-                "dataflow.spatial to fewer ranks per axis, or lower maximum_padding"
-            )
+            return None
         parents.append(parent + start)
         choices.append(choice)
+    if not parents:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     return np.concatenate(parents), np.concatenate(choices)
 
 
@@ -233,7 +289,7 @@ def temporal_choices(
         limits: Of this rank.
     """
     signature = np.concatenate([spatial.padded[:, [rank]], spatial.trips[:, :, rank]], axis=1)
-    cases, case_of = np.unique(signature, axis=0, return_inverse=True)
+    cases, case_of = distinct_rows(signature)
     slots, names = _prime_slots(tuple(int(size) for size in np.unique(cases[:, 0])))
     levels = len(limits.minimum_tile)
     roots, columns, trips = [], [], []
@@ -252,7 +308,7 @@ def temporal_choices(
     root, all_trips = np.concatenate(roots), np.concatenate(trips)
     forest = choice_forest(root, np.concatenate(columns), len(cases) * len(masks))
     index = row_index(np.concatenate([root[:, None], all_trips], axis=1))
-    return TemporalChoices(forest, names, case_of.ravel(), all_trips, index), possible[case_of]
+    return TemporalChoices(forest, names, case_of, all_trips, index), possible[case_of]
 
 
 def _prime_slots(sizes: tuple[int, ...]) -> tuple[dict[int, tuple[int, ...]], tuple[str, ...]]:

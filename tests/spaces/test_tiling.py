@@ -6,7 +6,8 @@ from math import comb, prod
 import numpy as np
 import pytest
 
-from spaces.choice_forest import choice_forest, row_index
+from spaces import tiling
+from spaces.choice_forest import choice_forest, distinct_rows, row_index
 from spaces.loop_order import block_orders, lexicographic_number
 from spaces.tiling import (
     AxisRule,
@@ -67,6 +68,21 @@ def test_minimum_utilisation_falls_back_to_the_best_reachable() -> None:
     assert sorted(full.trips[:, 0, 0].tolist()) == [8, 16]
     best = spatial_table([(6,)], axes, 0.9)
     assert best.trips[:, 0, 0].tolist() == [6]
+
+
+def test_too_many_unrollings_leave_the_emptiest_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    axes = [AxisRule("X", 0, 16, (0, 1)), AxisRule("Y", 0, 16, (0, 1))]
+    sizes = [(4096,), (4096,)]
+    every = spatial_table(sizes, axes, 0.0)
+    assert (len(every.trips), every.least_fill) == (225, 0.0)  # C(6, 2) = 15 per axis
+    monkeypatch.setattr(tiling, "MAXIMUM_SPATIAL_CHOICES", 100)
+    fuller = spatial_table(sizes, axes, 0.0)
+    lanes = every.trips.prod(axis=(1, 2))
+    assert fuller.least_fill == 1 / 2
+    assert len(fuller.trips) == (lanes >= 128).sum() <= 100 < (lanes >= 64).sum()
+    monkeypatch.setattr(tiling, "MAXIMUM_SPATIAL_CHOICES", 3)
+    with pytest.raises(ValueError, match="space: more than 3 spatial unrollings; restrict"):
+        spatial_table(sizes, axes, 0.0)
 
 
 def test_tilings_multiply_to_the_padded_size() -> None:
@@ -149,3 +165,11 @@ def test_contradicting_orders_and_too_many_ranks_are_refused() -> None:
         block_orders(both)
     with pytest.raises(ValueError, match="at most 7 ranks, got 8"):
         block_orders(np.zeros((8, 8), dtype=bool))
+
+
+def test_distinct_rows_are_those_of_numpy() -> None:
+    table = np.random.default_rng(0).integers(0, 3, (200, 3))
+    rows, number = distinct_rows(table)
+    wanted, inverse = np.unique(table, axis=0, return_inverse=True)
+    np.testing.assert_array_equal(rows, wanted)
+    np.testing.assert_array_equal(number, inverse.ravel())
