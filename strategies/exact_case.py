@@ -38,8 +38,8 @@ class Case:
         formats: Which format each stored tile takes.
         orders, starts: Node orders, and where each keep mask's begin.
         sizes: Rank sizes, shape (R,).
-        lists: Store of the outer level's Pareto lists.
-        computes, accesses: See `build_computes`.
+        lists, ideal_lists: Stores of the outer level's Pareto lists, see `exact_scan.scan`.
+        computes: See `build_computes`.
     """
 
     grid: Grid
@@ -52,8 +52,8 @@ class Case:
     starts: IntArray
     sizes: IntArray
     lists: Lists
+    ideal_lists: Lists
     computes: FloatArray
-    accesses: FloatArray
 
     @property
     def levels(self) -> int:
@@ -87,7 +87,7 @@ def build_case(terms: CostTerms) -> Case:
     machine = build_machine(terms)
     orders, starts = node_orders(len(relevant))
     computes, accesses = build_computes(terms)
-    costs, formats = build_costs(terms, grid, terms.format_choices)
+    costs, formats = build_costs(terms, grid, terms.format_choices, accesses)
     return Case(
         grid=grid,
         points=build_points(sizes, relevant),
@@ -99,8 +99,8 @@ def build_case(terms: CostTerms) -> Case:
         starts=starts,
         sizes=np.array(sizes, dtype=np.int64),
         lists=new_lists(machine.ports, len(relevant)),
+        ideal_lists=new_lists(machine.ports, len(relevant)),
         computes=computes,
-        accesses=accesses,
     )
 
 
@@ -114,7 +114,7 @@ def describe_exclusion(case: Case, terms: CostTerms) -> str:
         if not len(masks):
             broken = np.flatnonzero(terms.must_keep[:, level] & ~terms.may_keep[:, level])
             return f"level {level} must keep tensors {broken.tolist()} but may not"
-        unit = case.costs.elements[:, 0] * case.costs.bits[:, level, 0]
+        unit = case.costs.elements[:, 0] * case.costs.own_bits[:, level, 0]
         need = min(float(sum(unit[t] for t in range(case.tensors) if m >> t & 1)) for m in masks)
         room = float(case.machine.capacity[level])
         if need > room:

@@ -130,14 +130,16 @@ def sort_entries(lists, first, last):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def smallest_bits(stride, outer, order, base, below):  # type: ignore[no-untyped-def]
-    """Resident bits of the tensors of one order if every tile is the base tile (less if they grow)."""
+    """Resident bits of the tensors of one order, growing ones aside, if tiles are the base tile."""
     index, total = 0, 0.0
     for r in range(base.shape[0]):
         index += stride[r] * base[r]
     for t in order:
         if t >= 0 and below[t, 3] == 0.0:
-            inside = outer.own[t, index] if below[t, 0] < 0 else int(below[t, 0])
-            total += outer.elements[t, index] * outer.bits[t, inside]
+            if below[t, 0] < 0:
+                total += outer.elements[t, index] * outer.own_bits[t, outer.own[t, index]]
+            else:
+                total += outer.elements[t, index] * outer.bits[t, int(below[t, 0])]
     return total
 
 
@@ -145,9 +147,9 @@ def smallest_bits(stride, outer, order, base, below):  # type: ignore[no-untyped
 def fill_list(grid, outer, machine, orders, rows, base, full, below, lists):  # type: ignore[no-untyped-def]
     """Append the Pareto list of level 1's placements around the base tile to the store.
 
-    Depth d of the walk is the d-th node from inside. `below` (T, 6): sub-grid index of the tile
-    inside a tensor's own (-1: none), dense accesses of the compute units, instances of level 1,
-    whether the tensor grows, and the fractions of those accesses that are gated and active.
+    Depth d of the walk is the d-th node from inside. `below` (T, 4): sub-grid index of the tile
+    inside a tensor's own (-1: none), dense accesses of the compute units, instances of level 1, and
+    whether the tensor grows.
     """
     div, stride, relevant = grid.div, grid.stride, grid.relevant
     side, side_load, fill, spill = outer.side, outer.side_load, outer.fill, outer.spill
@@ -189,12 +191,14 @@ def fill_list(grid, outer, machine, orders, rows, base, full, below, lists):  # 
             inside = int(below[t, 0])
             if inside < 0:
                 inside = outer.own[t, index]
-            bits = outer.bits[t, inside]
+                bits, price = outer.own_bits[t, inside], outer.own_write[t, inside]
+            else:
+                bits, price = outer.bits[t, inside], outer.write[t, inside]
             room[depth + 1] = room[depth] - outer.elements[t, index] * bits
             fits = room[depth + 1] >= slack
             if fits:
                 words, back = fill[t, index], spill[t, index]
-                cost = side[t, index] + words * outer.write[t, inside]
+                cost = side[t, index] + words * price
                 cost += back * outer.read[t, inside]
                 for v in range(machine.ports):
                     load[depth + 1, v] = load[depth, v] + side_load[t, index, v]
@@ -203,12 +207,11 @@ def fill_list(grid, outer, machine, orders, rows, base, full, below, lists):  # 
                 if read_port >= 0:
                     load[depth + 1, read_port] += back * bits * out_of
                 if below[t, 3] > 0 and below[t, 0] < 0 and t != machine.output:
-                    gated, active = below[t, 1] * below[t, 4], below[t, 1] * below[t, 5]
-                    cost += active * outer.leaf[0, t, inside] + gated * outer.leaf[2, t, inside]
-                    cost += (active + gated) * outer.leaf[3, t, inside]
+                    cost += below[t, 1] * outer.leaf[t, inside]
                     if read_port >= 0:
-                        moved = outer.leaf_bits[0, t, inside] + outer.leaf_bits[1, t, inside]
-                        load[depth + 1, read_port] += (active + gated) * moved * out_of
+                        load[depth + 1, read_port] += (
+                            below[t, 1] * outer.leaf_bits[t, inside] * out_of
+                        )
                 energy[depth + 1] = energy[depth] + cost
                 rest = 0.0
                 for d in range(depth + 1, nodes):
@@ -262,11 +265,17 @@ def new_lists(ports: int, tensors: int, log2_keys: int = 16) -> Lists:
     slots = 1 << log2_keys
     return Lists(
         keys=np.full(slots, -1, dtype=np.int64),
-        begin=np.zeros(slots, dtype=np.int64),
-        length=np.zeros(slots, dtype=np.int64),
-        energy=np.zeros(4 * slots),
-        load=np.zeros((4 * slots, ports)),
-        tile=np.zeros((4 * slots, tensors), dtype=np.int64),
-        order=np.zeros(4 * slots, dtype=np.int64),
+        begin=np.empty(slots, dtype=np.int64),
+        length=np.empty(slots, dtype=np.int64),
+        energy=np.empty(4 * slots),
+        load=np.empty((4 * slots, ports)),
+        tile=np.empty((4 * slots, tensors), dtype=np.int64),
+        order=np.empty(4 * slots, dtype=np.int64),
         used=np.zeros(4, dtype=np.int64),
     )
+
+
+def clear_lists(lists: Lists) -> None:
+    """Forget every list."""
+    lists.keys[:] = -1
+    lists.used[:2] = 0

@@ -100,34 +100,55 @@ def _place(grid, points, elements, bits, orders, rows, capacity, grows, base, fu
 
 
 @njit(cache=True)
-def _undominated(own, words, group, order, grows):  # type: ignore[no-untyped-def]
-    """Mark the placements that no other of the same group beats in every tensor's words."""
+def _undominated(top, mask, prices, order, div):  # type: ignore[no-untyped-def]
+    """Mark the placements that no other of the same mask beats.
+
+    One beats another if its tiles divide the other's and no price is higher: the loops it has less
+    may stand directly below the outer level, where they change nothing there.
+    """
     n = order.shape[0]
-    good = np.ones(n, dtype=np.bool_)
-    begin = 0
-    while begin < n:
-        end = begin + 1
-        while end < n and group[order[end]] == group[order[begin]]:
-            end += 1
-        for i in range(begin, end):
-            a = order[i]
-            for j in range(begin, end):
-                b = order[j]
-                if i == j or not good[b]:
-                    continue
-                no_worse, better = True, j < i
-                for t in range(words.shape[1]):
-                    if grows[t] and own[a, t] != own[b, t]:
-                        no_worse = False
-                    if words[b, t] > words[a, t]:
-                        no_worse = False
-                    if words[b, t] < words[a, t]:
-                        better = True
-                if no_worse and better:
-                    good[a] = False
+    good = np.zeros(n, dtype=np.bool_)
+    kept = np.zeros(n, dtype=np.int64)
+    count = 0
+    for i in range(n):
+        a = order[i]
+        beaten = False
+        for j in range(count):
+            b = kept[j]
+            if mask[a] != mask[b]:
+                continue
+            beaten = True
+            for k in range(prices.shape[1]):
+                if prices[b, k] > prices[a, k] * (1.0 + 1e-12):
+                    beaten = False
                     break
-        begin = end
+            if beaten:
+                for r in range(top.shape[1]):
+                    if div[r, top[a, r], top[b, r]] < 0:
+                        beaten = False
+                        break
+            if beaten:
+                break
+        if not beaten:
+            good[a] = True
+            kept[count] = a
+            count += 1
     return good
+
+
+def _prices(costs: Costs, leaves: Leaves) -> FloatArray:
+    """Everything of a placement that a cost grows with, shape (n, columns)."""
+    columns = [leaves.words]
+    last = costs.read.shape[1] - 1
+    for t in np.flatnonzero(costs.grows):
+        own = np.maximum(leaves.own[:, t], 0)
+        tables = [costs.own_write[t, last], costs.own_bits[t, last], *costs.leaf[t, last]]
+        tables += [*costs.leaf_bits[t, last], costs.final, *costs.read[t, :last]]
+        tables += [*costs.write[t, :last], *costs.bits[t, :last], costs.words[t]]
+        values = np.stack([table[own] for table in tables], axis=1)
+        columns.append(np.where(leaves.own[:, t : t + 1] >= 0, values, 0.0))
+    stack = np.concatenate(columns, axis=1)
+    return np.ascontiguousarray(stack[:, np.ptp(stack, axis=0) > 0.0])
 
 
 def innermost_placements(
@@ -150,7 +171,7 @@ def innermost_placements(
     level = len(machine.capacity) - 1
     masks = np.repeat(np.arange(1 << tensors), np.diff(starts))
     allowed = np.flatnonzero(machine.masks[level, masks])
-    bits = np.ascontiguousarray(costs.bits[:, level])
+    bits = np.ascontiguousarray(costs.own_bits[:, level])
     capacity, room = float(machine.capacity[level]), 1 << 13
     while True:
         out = np.empty((room, 1 + tensors + len(base)), dtype=np.int64)
@@ -162,9 +183,10 @@ def innermost_placements(
             break
         room = count
     leaves = _describe(out[:count], points, costs, masks)
-    group = (leaves.top @ grid.stride) * (1 << tensors) + leaves.mask
-    order = np.argsort(group, kind="stable")
-    good = _undominated(leaves.own, leaves.words, group, order, costs.grows)
+    prices = _prices(costs, leaves)
+    extent = grid.size[np.arange(len(base)), leaves.top].prod(axis=1)
+    order = np.lexsort((prices.sum(axis=1), extent))
+    good = _undominated(leaves.top, leaves.mask, prices, order, grid.div)
     return Leaves(*(np.ascontiguousarray(column[good]) for column in leaves))
 
 

@@ -25,7 +25,7 @@ class Setting(NamedTuple):
 
     Attributes:
         full: Divisor indices that level 1's tiles divide, shape (R,).
-        below: Template of what stands inside level 1, see `fill_list`, shape (T, 6).
+        below: Template of what stands inside level 1, see `fill_list`, shape (T, 4).
         share0, share2: Sharing between levels 0 and 1, and between the innermost level and the
             compute units, shape (T,).
         least: Least energy of moving each tensor into level 1 once [pJ], shape (T,).
@@ -269,8 +269,12 @@ def price_mask(coefficients, shared, setting, where, cost, out):  # type: ignore
 
 
 @njit(cache=True)
-def scan(grid, outer, machine, orders, starts, leaves, coefficients, fan, setting, lists, archive):  # type: ignore[no-untyped-def]
-    """Join every innermost placement with every spatial choice and every outer placement."""
+def scan(grid, outer, ideal, machine, orders, starts, leaves, coefficients, fan, setting, archive):  # type: ignore[no-untyped-def]
+    """Join every innermost placement with every spatial choice and every outer placement.
+
+    `outer` and `ideal` are (table of level 1, store of its lists): with the true prices, and with
+    the least of any tile, whose lists are shorter and shared by all tiles of growing tensors.
+    """
     tensors, ranks = grid.relevant.shape
     levels = machine.capacity.shape[0]
     last = levels - 1
@@ -279,7 +283,9 @@ def scan(grid, outer, machine, orders, starts, leaves, coefficients, fan, settin
     if own_ports[0] == own_ports[1]:
         own_ports[1] = -1
     base = np.zeros(ranks, dtype=np.int64)
-    below = setting.below.copy()
+    below, loose = setting.below.copy(), setting.below.copy()
+    loose[:, 3] = 0.0
+    grown = setting.below[:, 3].max() > 0.0
     cost = np.zeros((tensors, last))
     load = np.zeros(machine.ports)
     kept = np.zeros(2)
@@ -305,6 +311,7 @@ def scan(grid, outer, machine, orders, starts, leaves, coefficients, fan, settin
                 continue
             for t in range(tensors):
                 below[t, 0] = leaves.own[j, t]
+                loose[t, 0] = min(leaves.own[j, t], 0)
                 below[t, 1] = grid.total / (shared[t] * setting.share2[t])
             info[3] = leaves.row[j]
             info[5 : 5 + tensors] = leaves.tile[j]
@@ -327,5 +334,16 @@ def scan(grid, outer, machine, orders, starts, leaves, coefficients, fan, settin
                     slow = max(slow, load[v])
                 if no_better(mode, archive, bound + static_pj * slow, slow):
                     continue
-                slot = list_of(grid, outer, machine, orders, starts, mask, base, full, below, lists)
-                join(setting, static_pj, lists, slot, energy, load, slow, archive, info)
+                if grown:
+                    slot = list_of(
+                        grid, ideal[0], machine, orders, starts, mask, base, full, loose, ideal[1]
+                    )
+                    if ideal[1].length[slot] == 0:
+                        continue
+                    bound = energy + ideal[1].energy[ideal[1].begin[slot]]
+                    if no_better(mode, archive, bound + static_pj * slow, slow):
+                        continue
+                slot = list_of(
+                    grid, outer[0], machine, orders, starts, mask, base, full, below, outer[1]
+                )
+                join(setting, static_pj, outer[1], slot, energy, load, slow, archive, info)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from evaluators.evaluation import CostTerms
 from spaces.loop_nest import MappingBatch
 from strategies.exact_case import Case, build_case, describe_exclusion
+from strategies.exact_kernels import clear_lists
 from strategies.exact_leaves import innermost_placements
-from strategies.exact_problem import Fanout
+from strategies.exact_problem import Fanout, ideal_costs
 from strategies.exact_scan import EDP, ENERGY, LATENCY, PARETO, Archive, Setting, new_archive, scan
 from strategies.exact_tables import (
     OuterTable,
@@ -126,10 +127,21 @@ def exact_search(terms: CostTerms, objective: str = "edp") -> SearchResult:
     )
 
 
+@dataclass(frozen=True)
+class _Outer:
+    """Level 1 under one choice of the fan-out above it: true and ideal prices, and their lists."""
+
+    table: OuterTable
+    ideal: OuterTable
+    around: Surroundings
+
+
 def _scan_all(case: Case, mode: int, archive: Archive) -> None:
-    tensors, ranks = case.grid.relevant.shape
+    ranks = len(case.sizes)
     none = np.zeros((1, ranks), dtype=np.int64)
-    alone = Fanout(none, np.ones(1), np.ones((1, tensors)), np.ones((1, 0, ranks), dtype=np.int64))
+    alone = Fanout(
+        none, np.ones(1), np.ones((1, case.tensors)), np.ones((1, 0, ranks), dtype=np.int64)
+    )
     outer = case.fans[0] if case.levels == 3 else alone
     inner = case.fans[-1]
     top = case.grid.number - 1
@@ -137,12 +149,15 @@ def _scan_all(case: Case, mode: int, archive: Archive) -> None:
         full = case.grid.div[np.arange(ranks), top, outer.place[i0]]
         share0 = outer.shared[i0]
         table = outer_table(case.points, case.costs, case.machine, share0)
-        case.lists.keys[:] = -1
-        case.lists.used[:2] = 0
+        ideal = table
+        if case.costs.grows.any():
+            ideal = outer_table(case.points, ideal_costs(case.costs), case.machine, share0)
+        clear_lists(case.lists)
+        clear_lists(case.ideal_lists)
         for i2 in range(len(inner.used)):
             around = Surroundings(case.grid.total, float(outer.used[i0]), share0, inner.shared[i2])
-            setting = _setting(case, table, around, (full, float(inner.used[i2]), mode, (i0, i2)))
-            _scan_one(case, table, around, setting, inner.place[i2], archive)
+            setting = _setting(case, ideal, around, (full, float(inner.used[i2]), mode, (i0, i2)))
+            _scan_one(case, _Outer(table, ideal, around), setting, inner.place[i2], archive)
 
 
 def _setting(
@@ -152,20 +167,16 @@ def _setting(
     choice: tuple[IntArray, float, int, tuple[int, int]],
 ) -> Setting:
     full, used2, mode, tag = choice
-    tensors = len(around.share0)
-    below = np.zeros((tensors, 6))
+    below = np.zeros((case.tensors, 4))
     below[:, 2] = around.used
     below[:, 3] = case.costs.grows
-    if case.levels == 3:
-        made, active = case.accesses[:, 1, 0].T
-        below[:, 4], below[:, 5] = made - active, active
     return Setting(
         full=full,
         below=below,
         share0=around.share0,
         share2=around.share2,
         least=table.least,
-        floor=compulsory_cycles(case.costs, case.machine, case.accesses),
+        floor=compulsory_cycles(case.costs, case.machine),
         used=(around.used, used2),
         computes=case.computes,
         mode=mode,
@@ -174,12 +185,7 @@ def _setting(
 
 
 def _scan_one(
-    case: Case,
-    table: OuterTable,
-    around: Surroundings,
-    setting: Setting,
-    base: IntArray,
-    archive: Archive,
+    case: Case, outer: _Outer, setting: Setting, base: IntArray, archive: Archive
 ) -> None:
     leaves = innermost_placements(
         (case.grid, case.points, case.costs, case.machine),
@@ -187,10 +193,11 @@ def _scan_one(
         base,
         setting.full,
     )
-    coefficients = leaf_coefficients(case.costs, case.machine, leaves, around, case.accesses)
+    coefficients = leaf_coefficients(case.costs, case.machine, leaves, outer.around)
     scan(
         case.grid,
-        table,
+        (outer.table, case.lists),
+        (outer.ideal, case.ideal_lists),
         case.machine,
         case.orders,
         case.starts,
@@ -198,7 +205,6 @@ def _scan_one(
         coefficients,
         case.fans[-2],
         setting,
-        case.lists,
         archive,
     )
 
@@ -229,10 +235,10 @@ def _formats(case: Case, nodes: list[tuple[tuple[int, IntArray], ...]]) -> tuple
     inner: dict[int, IntArray] = {}
     for level in range(case.levels - 1, -1, -1):
         for t, extent in nodes[level]:
-            stored = inner.get(t, extent)
-            index = _sub_index(case, t, stored)
-            formats[t, level] = case.formats.chosen[t, level, index]
-            tight = tight and bool(case.formats.tight[t, level, index])
+            use = int(t not in inner and t != case.machine.output)
+            index = _sub_index(case, t, inner.get(t, extent))
+            formats[t, level] = case.formats.chosen[use, t, level, index]
+            tight = tight and bool(case.formats.tight[use, t, level, index])
             inner[t] = extent
     return formats, tight
 

@@ -30,9 +30,9 @@ class OuterTable(NamedTuple):
         fill, spill: Words written to and read from level 1 by this link, shape (T, G).
         fresh: First visits at level 1, shape (T, G).
         read, write, bits: Per word of level 1's stored form by sub-grid index below, (T, S).
+        own_write, own_bits: The same where level 1 is the innermost, by its own index, (T, S).
         least: Least energy of moving a tensor into level 1 over the run [pJ], shape (T,).
-        leaf, leaf_bits: Per dense access of the compute units to level 1, see `Costs`; (4, T, S)
-            and (2, T, S).
+        leaf, leaf_bits: Energy and bits per dense access of the compute units to level 1, (T, S).
     """
 
     own: IntArray
@@ -45,6 +45,8 @@ class OuterTable(NamedTuple):
     read: FloatArray
     write: FloatArray
     bits: FloatArray
+    own_write: FloatArray
+    own_bits: FloatArray
     least: FloatArray
     leaf: FloatArray
     leaf_bits: FloatArray
@@ -81,7 +83,8 @@ def outer_table(points: Points, costs: Costs, machine: Machine, share: FloatArra
     _add(load, machine.read_port[0], pull * costs.bits[rows, 0, own] * machine.read_cycles[0])
     _add(load, machine.write_port[0], drained * machine.write_cycles[0])
     write, read = costs.write[:, 1], costs.read[:, 1]
-    child = fill.min(axis=1) * write.min(axis=1) + spill.min(axis=1) * read.min(axis=1)
+    cheapest = np.minimum(write.min(axis=1), costs.own_write[:, 1].min(axis=1))
+    child = fill.min(axis=1) * cheapest + spill.min(axis=1) * read.min(axis=1)
     return OuterTable(
         least=side.min(axis=1) + child,
         own=own,
@@ -94,8 +97,10 @@ def outer_table(points: Points, costs: Costs, machine: Machine, share: FloatArra
         read=np.ascontiguousarray(read),
         write=np.ascontiguousarray(write),
         bits=np.ascontiguousarray(costs.bits[:, 1]),
-        leaf=np.ascontiguousarray(costs.leaf[:, :, 1]),
-        leaf_bits=np.ascontiguousarray(costs.leaf_bits[:, :, 1]),
+        own_write=np.ascontiguousarray(costs.own_write[:, 1]),
+        own_bits=np.ascontiguousarray(costs.own_bits[:, 1]),
+        leaf=np.ascontiguousarray(costs.leaf[:, 1, 0]),
+        leaf_bits=np.ascontiguousarray(costs.leaf_bits[:, 1, 0]),
     )
 
 
@@ -104,23 +109,21 @@ def _add(load: FloatArray, port: int, cycles: FloatArray) -> None:
         load[..., port] += cycles
 
 
-def compulsory_cycles(costs: Costs, machine: Machine, accesses: FloatArray) -> float:
+def compulsory_cycles(costs: Costs, machine: Machine) -> float:
     """Cycles that level 0's ports are busy at least: every element passes them once.
 
-    Args:
-        costs, machine: The problem.
-        accesses: Fractions of the compute units' accesses made, see `build_computes`; a tensor that
-            only level 0 keeps is read no more than that.
+    A tensor that only level 0 keeps is read by the compute units, at least once per element.
     """
     load = np.zeros(machine.ports + 1)
     for t in range(len(costs.whole)):
         elements = float(costs.elements[t].max())
-        part = min(1.0, float(accesses[t, :, :, 0].min()))
-        bits = elements * part * float(costs.bits[t, 0].min())
+        bits = elements * float(costs.bits[t, 0].min())
         if t == machine.output:
-            bits = min(bits, elements * float(costs.final_bits.min()))
-            load[machine.write_port[0]] += bits * machine.write_cycles[0]
+            load[machine.write_port[0]] += (
+                elements * float(costs.final_bits.min()) * machine.write_cycles[0]
+            )
         else:
+            bits = min(bits, elements * float(costs.leaf_bits[t, 0].min()))
             load[machine.read_port[0]] += bits * machine.read_cycles[0]
     return float(load[: machine.ports].max(initial=0.0))
 
@@ -142,15 +145,9 @@ class Surroundings(NamedTuple):
 
 
 def leaf_coefficients(
-    costs: Costs, machine: Machine, leaves: Leaves, around: Surroundings, accesses: FloatArray
+    costs: Costs, machine: Machine, leaves: Leaves, around: Surroundings
 ) -> FloatArray:
     """Coefficients (alpha, beta, gamma) of energy and port cycles of every innermost placement.
-
-    Args:
-        costs, machine, leaves: The problem, and n placements.
-        around: What stands around.
-        accesses: Fractions of an operand's dense accesses that are made and that are active, by
-            tensor, level outside and whether the innermost level keeps it; shape (T, L - 1, 2, 2).
 
     Returns:
         Shape (n, T, L - 1, 3, 1 + V, 3): by tensor and level outside; what is always paid, what is
@@ -168,18 +165,8 @@ def leaf_coefficients(
             bare = np.zeros_like(part)
             if parent == 0 or t == machine.output or not costs.grows[t]:
                 _bare_streams(costs, machine, (t, parent), around, bare)
-            if t != machine.output:
-                _settle(part, accesses[t, parent, 1])
-                _settle(bare, accesses[t, parent, 0])
             out[:, t, parent] = np.where(kept[:, None, None, None], part, bare)
     return out
-
-
-def _settle(out: FloatArray, fractions: FloatArray) -> None:
-    """Fold an operand's accesses, whose fractions are known, into what is always paid."""
-    made, active = fractions
-    out[:, 0] += (made - active) * out[:, 1] + active * out[:, 2]
-    out[:, 1:] = 0.0
 
 
 def _outside(parent: int, t: int, around: Surroundings) -> tuple[float, float, float]:
@@ -205,21 +192,22 @@ def _kept_streams(
     is_output = t == machine.output
     first = costs.words[t, own] if is_output else np.zeros(len(own))
     fresh = first * above * between
-    store = costs.bits[t, last, own] / around.used
+    store = costs.own_bits[t, last, own] / around.used
     bits = costs.bits[t, parent, own] / inst
     into, from_ = machine.write_port, machine.read_port
     fill_rate, read_rate = machine.write_cycles, machine.read_cycles
     paid = out[:, 0]
     fill = (into[last], store * fill_rate[last])
-    _stream(paid, (words, 0, -fresh), costs.write[t, last, own], fill)
+    _stream(paid, (words, 0, -fresh), costs.own_write[t, last, own], fill)
     pull = (from_[parent], bits * read_rate[parent])
     _stream(paid, (-first * above, up, 0), costs.read[t, parent, own], pull)
     accesses = around.total / around.share2[t]
-    _access_streams(
-        costs, machine, (t, last, own), around.used, (accesses, 0.0, -fresh), accesses, out
-    )
     if not is_output:
+        port = (from_[last], costs.leaf_bits[t, last, parent, own] / around.used * read_rate[last])
+        _stream(paid, (accesses, 0, 0), costs.leaf[t, last, parent, own], port)
         return
+    reads = (accesses, 0.0, -fresh)
+    _accumulate(costs, machine, (last, around.used), reads, (accesses, 0.0, 0.0), out)
     spill = (from_[last], store * read_rate[last])
     _stream(paid, (machine.drain_read * words, 0, 0), costs.read[t, last, own], spill)
     finished = first if parent == 0 else 0.0 * first
@@ -241,38 +229,42 @@ def _bare_streams(
     inst, above, between = _outside(parent, t, around)
     whole = costs.whole[t]
     accesses = around.total / around.share2[t] / between
-    fresh = float(costs.words[t, whole]) * above if t == machine.output else 0.0
-    _access_streams(
-        costs, machine, (t, parent, whole), inst, (-fresh, accesses, 0.0), (0.0, accesses), out
-    )
+    if t == machine.output:
+        fresh = float(costs.words[t, whole]) * above
+        reads = (-fresh, accesses, 0.0)
+        _accumulate(costs, machine, (parent, inst), reads, (0.0, accesses, 0.0), out)
+        return
+    cycles = costs.leaf_bits[t, parent, 0, whole] / inst * machine.read_cycles[parent]
+    port = (int(machine.read_port[parent]), cycles)
+    _stream(out[:, 0], (0.0, accesses, 0.0), costs.leaf[t, parent, 0, whole], port)
 
 
-def _access_streams(
+Words = tuple[FloatArray | float, FloatArray | float, FloatArray | float]
+
+
+def _accumulate(
     costs: Costs,
     machine: Machine,
-    where: tuple[int, int, IntArray | int],
-    instances: float,
-    reads: tuple[FloatArray | float, FloatArray | float, FloatArray | float],
-    writes: tuple[float, float] | float,
+    where: tuple[int, float],
+    reads: Words,
+    writes: Words,
     out: FloatArray,
 ) -> None:
-    """Accesses of the compute units: gated ones in out[:, 1], active ones in out[:, 2]."""
-    t, level, own = where
-    read_pj, write_pj, gated_pj, lookup_pj = costs.leaf[:, t, level, own]
-    load, meta = costs.leaf_bits[:, t, level, own] / instances
-    port = (machine.read_port[level], (load + meta) * machine.read_cycles[level])
-    _stream(out[:, 1], reads, gated_pj + lookup_pj, port)
-    _stream(out[:, 2], reads, read_pj + lookup_pj, port)
-    if t == machine.output:
-        both = writes if isinstance(writes, tuple) else (writes, 0.0)
-        port = (machine.write_port[level], load * machine.write_cycles[level])
-        _stream(out[:, 1], (*both, 0.0), gated_pj, port)
-        _stream(out[:, 2], (*both, 0.0), write_pj, port)
+    """Accumulations of the compute units at (level, instances): gated ones in out[:, 1], active
+    ones in out[:, 2].
+    """
+    level, instances = where
+    read_pj, write_pj, gated_pj, bits = costs.partial[level]
+    pull = (int(machine.read_port[level]), bits / instances * machine.read_cycles[level])
+    push = (int(machine.write_port[level]), bits / instances * machine.write_cycles[level])
+    for row, price in ((1, (gated_pj, gated_pj)), (2, (read_pj, write_pj))):
+        _stream(out[:, row], reads, price[0], pull)
+        _stream(out[:, row], writes, price[1], push)
 
 
 def _stream(
     out: FloatArray,
-    words: tuple[FloatArray | float, FloatArray | float, FloatArray | float],
+    words: Words,
     price: FloatArray | float,
     port: tuple[int, FloatArray | float],
 ) -> None:
