@@ -103,9 +103,13 @@ class FidelityMeter:
 
     def measure(self, edit: WeightEdit) -> Mapping[str, float]:
         """`embedding_similarity` and `neighbour_agreement`, or `perplexity` for a decoder."""
-        if self.model.folder.is_decoder:
-            return {"perplexity": perplexity(self.model, self.held_out, edit)}
-        vectors = embeddings(self.model, self.held_out, edit)
+        return self.measure_model(self.model, edit)
+
+    def measure_model(self, other: StreamedModel, edit: WeightEdit = keep) -> Mapping[str, float]:
+        """The same for another model, such as a pruned folder, against the dense model."""
+        if other.folder.is_decoder:
+            return {"perplexity": perplexity(other, self.held_out, edit)}
+        vectors = embeddings(other, self.held_out, edit)
         return {
             "embedding_similarity": embedding_similarity(self.reference, vectors),
             "neighbour_agreement": neighbour_agreement(self.reference, vectors),

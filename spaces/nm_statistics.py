@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -84,6 +84,26 @@ class NMStatistics:
             raise ValueError(f"measure must be saliency, energy or outliers, got {measure!r}")
         total, kept = getattr(self, measure)[:, None], getattr(self, f"retained_{measure}")
         return np.where(total > 0, kept / np.where(total > 0, total, 1.0), 1.0)
+
+    def offering(self, patterns: Sequence[NMPattern]) -> NMStatistics:
+        """The same statistics with fewer candidates.
+
+        Raises:
+            ValueError: If one of them was not tabulated.
+        """
+        unknown = [str(pattern) for pattern in patterns if pattern not in self.patterns]
+        if unknown:
+            raise ValueError(
+                f"patterns {', '.join(unknown)} were not tabulated; collect statistics with them"
+            )
+        columns = [self.patterns.index(pattern) for pattern in patterns]
+        return replace(
+            self,
+            patterns=tuple(patterns),
+            retained_saliency=self.retained_saliency[:, columns],
+            retained_energy=self.retained_energy[:, columns],
+            retained_outliers=self.retained_outliers[:, columns],
+        )
 
     def merged(self, granularity: Granularity) -> NMStatistics:
         """Statistics of the units that share one N:M, in order of first appearance."""
