@@ -11,6 +11,7 @@ from itertools import pairwise
 from multiprocessing import get_context
 from typing import Protocol
 
+import cloudpickle
 import numpy as np
 
 from evaluators.evaluation import Evaluation, Evaluator
@@ -47,15 +48,15 @@ class SerialExecutor:
 class ProcessExecutor:
     """Evaluates in `workers` processes; the result does not depend on their number.
 
-    The space and the evaluator travel to each process once, so both must be picklable. A process
-    that dies (killed, out of memory) costs the point it died of: a failed trial.
+    The space and the evaluator travel to each process once, functions and closures by value. A
+    process that dies (killed, out of memory) costs the point it died of: a failed trial.
     """
 
     def __init__(self, space: Space, evaluator: Evaluator, workers: int):
         if workers < 1:
             raise ValueError(f"workers: must be >= 1, got {workers}")
         self._workers = workers
-        self._set_up = (space, evaluator)
+        self._packed = cloudpickle.dumps((space, evaluator))
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
@@ -63,7 +64,7 @@ class ProcessExecutor:
             self._workers,
             mp_context=get_context("spawn"),
             initializer=_start_worker,
-            initargs=self._set_up,
+            initargs=(self._packed,),
         )
 
     def evaluate(self, columns: Columns) -> Evaluation:
@@ -100,10 +101,10 @@ def make_executor(space: Space, evaluator: Evaluator, workers: int = 1) -> Execu
 _WORKER: dict[str, SerialExecutor] = {}
 
 
-def _start_worker(space: Space, evaluator: Evaluator) -> None:
+def _start_worker(packed: bytes) -> None:
     """Set up one worker process; Ctrl-C is left to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _WORKER["executor"] = SerialExecutor(space, evaluator)
+    _WORKER["executor"] = SerialExecutor(*cloudpickle.loads(packed))
 
 
 def _evaluate_in_worker(columns: Columns) -> Evaluation:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import pickle
 
+import cloudpickle
 import numpy as np
 import pytest
 
@@ -57,7 +57,7 @@ class EvaluatorContract:
 
     def test_travels_to_a_worker_process(self, space: Space, evaluator: Evaluator) -> None:
         designs = space.decode(space.sample(8, np.random.default_rng(2)))
-        copy = pickle.loads(pickle.dumps(evaluator))
+        copy = cloudpickle.loads(cloudpickle.dumps(evaluator))
         assert_same(evaluator.evaluate(designs), copy.evaluate(designs))
 
     def test_explains_one_design_as_plain_data(self, space: Space, evaluator: Evaluator) -> None:
