@@ -23,6 +23,7 @@ TASKS = {
     "dry_run": "strategies.dry_run",
     "list": "strategies.catalogue",
     "compare": "strategies.compare",
+    "summarise": "strategies.sweep",
     "bundle": "strategies.bundle",
     "reproduce": "strategies.reproduce",
     "evaluate": "strategies.evaluate_design",

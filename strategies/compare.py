@@ -28,7 +28,7 @@ from strategies.study import HOW_TO_RUN, command_line
 from strategies.terminal import Rows
 from strategies.user_errors import UserError
 
-NOT_COMPARED = HOW_TO_RUN | {"name", "compare", "hydra"}
+NOT_COMPARED = HOW_TO_RUN | {"name", "compare", "study", "sweep", "overrides", "hydra"}
 """Top-level keys that say nothing of what a study searched."""
 
 SHOWN_CHARACTERS = 60
@@ -72,15 +72,19 @@ def run(config: DictConfig) -> None:
     names = references(config.compare, "compare", at_least=2)
     uri = config.tracking.uri
     subjects = [open_subject(name, Path(str(config.out_dir)), uri) for name in names]
-    comparison = compared(subjects)
+    comparison = compared(subjects, [chosen_energy(subject) for subject in subjects])
     folder = Path(str(config.out_dir)) / "comparisons" / (config.name or _folder_name(comparison))
     tables = comparison_tables(comparison)
     write_comparison(folder, comparison, tables)
     show(tables, folder, quiet=bool(config.quiet))
 
 
-def compared(subjects: Sequence[Subject]) -> Comparison:
+def compared(subjects: Sequence[Subject], energy_pj: Sequence[Mapping[str, float]]) -> Comparison:
     """Gather what the subjects share.
+
+    Args:
+        subjects: What is compared.
+        energy_pj: Per subject `group/part` -> energy of its chosen design; empty = unknown.
 
     Raises:
         UserError: If two are the same or they share no objective.
@@ -95,8 +99,7 @@ def compared(subjects: Sequence[Subject]) -> Comparison:
     ]
     fronts = [non_dominated(values) for values in losses]
     union = np.concatenate([v[front] for v, front in zip(losses, fronts, strict=True)])
-    energy = [chosen_energy(subject) for subject in subjects]
-    return Comparison(subjects, objectives, losses, fronts, worst_reference(union), energy)
+    return Comparison(subjects, objectives, losses, fronts, worst_reference(union), energy_pj)
 
 
 def shared_objectives(subjects: Sequence[Subject]) -> list[Objective]:

@@ -36,7 +36,7 @@ def plotted(comparison: Comparison) -> dict[str, Any]:
     """Plotly figures by title."""
     figures = {}
     if len(comparison.objectives) > 1:
-        figures["Pareto fronts"] = _plotly_fronts(comparison)
+        figures["Pareto fronts"] = plotly_fronts(comparison)
     for index, steps in waterfalls(comparison).items():
         title = f"Energy from {comparison.labels[0]} to {comparison.labels[index]}"
         figures[title] = _plotly_waterfall(steps)
@@ -115,7 +115,8 @@ def waterfall_figure(steps: Sequence[tuple[str, float]], title: str) -> Figure:
     return figure
 
 
-def _plotly_fronts(comparison: Comparison) -> Any:
+def plotly_fronts(comparison: Comparison) -> Any:
+    """The fronts for a page; hovering names study and trial."""
     import plotly.graph_objects as go
 
     figure = go.Figure()

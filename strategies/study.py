@@ -21,6 +21,7 @@ from strategies.budget import Budget
 from strategies.instantiate import instantiate, make_strategy
 from strategies.problem import Problem
 from strategies.study_result import StudyResult
+from strategies.sweep_callback import sweep_name
 from strategies.trial_log import TrialLog, create_log, resume_log
 from strategies.tuner import Observer, Tuner
 from strategies.user_errors import UserError
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 TRIALS_FILE = "trials.sqlite"
 CONFIG_FILE = "config.yaml"
 ARTIFACTS = "artifacts"
-HOW_TO_RUN = frozenset({"task", "resume", "out_dir", "workers", "tracking", "report", "quiet"})
+HOW_TO_RUN = frozenset(
+    {"task", "resume", "out_dir", "workers", "tracking", "report", "quiet", "sweep"}
+)
 """Keys that say how a study is run; the others say what it is."""
 
 
@@ -128,6 +131,8 @@ def prepare(config: DictConfig) -> Setup:
     if resumed:
         config = resumed_config(config)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    if not resumed:
+        plain |= {"sweep": sweep_name(config.sweep), "overrides": task_overrides()}
     problem = build_problem(config)
     name = str(config.resume) if resumed else free_name(config)
     return Setup(
@@ -191,7 +196,11 @@ def tracking_settings(config: DictConfig) -> TrackingSettings | None:
     from strategies.mlflow_store import check_store
 
     params = {"choices": chosen_options(), "seed": config.seed, "overrides": task_overrides()}
-    settings: TrackingSettings = instantiate(config.tracking, "tracking", params=params)
+    params |= {"set": dict(text.lstrip("+~").split("=", 1) for text in task_overrides())}
+    sweep = sweep_name(config.sweep)
+    tags = {**config.tracking.get("tags", {}), **({"sweep": sweep} if sweep else {})}
+    node = {k: v for k, v in config.tracking.items() if k != "tags"}
+    settings: TrackingSettings = instantiate(node, "tracking", params=params, tags=tags)
     check_store(settings.uri)
     return settings
 

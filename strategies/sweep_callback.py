@@ -1,0 +1,41 @@
+"""The name that the studies of one `python run.py -m` share, and what happens after the last.
+
+Hydra loads this file at every start, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+
+def sweep_name(given: str | None) -> str | None:
+    """The given name, else that of the multirun this process is a job of, else None."""
+    if given:
+        return str(given)
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    return Path(str(HydraConfig.get().sweep.dir)).name
+
+
+class SummariseSweep(Callback):  # type: ignore[misc]  # Hydra has no types
+    """Hydra callback: a summary of the studies of a multirun once all have ended."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Write and print the summary; trouble is one line and leaves the studies as they are."""
+        if config.task != "study":
+            return
+        from strategies.sweep import summarise
+        from strategies.user_errors import describe_error
+
+        name = config.sweep or Path(str(config.hydra.sweep.dir)).name
+        try:
+            summarise(str(name), config)
+        except Exception as error:
+            print(f"sweep {name}: no summary: {describe_error(error)}", file=sys.stderr)
