@@ -98,8 +98,17 @@ class SparseModel:
         keys = [(d.model, d.density, repr(sorted(d.parameters.items()))) for d in densities]
         return tuple(operator.ranks.items()), operator.tensors, tuple(keys)
 
+    @cached_property
+    def _densities(self) -> Mapping[tuple[str, str], DensitySpec]:
+        """(operator, tensor) -> zeros."""
+        return {
+            (operator.name, tensor.name): self.sparsity.resolve(operator, tensor)
+            for operator in self.operators
+            for tensor in operator.tensors
+        }
+
     def _density(self, operator: Operator, tensor: Tensor) -> DensitySpec:
-        return self.sparsity.resolve(operator, tensor)
+        return self._densities[operator.name, tensor.name]
 
     def _evaluator(self, operator: Operator) -> SparseAccelerator:
         return SparseAccelerator(

@@ -25,7 +25,7 @@ class FoundMappings(Protocol):
 
     @property
     def mappings(self) -> Any:
-        """The best design as a batch of one; a batch of none when nothing is valid."""
+        """The energy-latency front as a batch of designs; a batch of none when nothing is valid."""
         ...
 
     @property
@@ -34,8 +34,11 @@ class FoundMappings(Protocol):
         ...
 
 
-InnerSearch = Callable[[CostTerms, str], FoundMappings]
-"""(cost terms, goal: energy, latency or edp) -> the best mapping."""
+InnerSearch = Callable[[CostTerms], FoundMappings]
+"""Cost terms -> the energy-latency front: the least energy, latency and EDP are all on it."""
+
+GOAL_METRICS = {"energy": "energy_pj", "latency": "latency_cycles", "edp": "edp_pj_cycles"}
+"""Metric of a part that each mapping goal minimises; ties go to the lower energy."""
 
 
 class SeparableModel(Protocol):
@@ -104,18 +107,18 @@ class NestedSearch:
         self.search = search
         self._terms: dict[int, CostTerms] = {}
         self._variants: dict[int, NestedSearch] = {id(model): self}
-        self._found: dict[tuple[int, FormatChoices, str], PartResult] = {}
+        self._fronts: dict[tuple[int, FormatChoices], list[PartResult]] = {}
 
     @property
     def searches(self) -> int:
         """Inner searches run so far; equal problems are searched once."""
-        return len(self._found)
+        return len(self._fronts)
 
     def evaluate(self, designs: Mapping[str, Any]) -> Evaluation:
         """Total costs of n sets of shared decisions."""
-        rows = decision_rows(designs)
-        totals = [self.model.total([r.metrics for r in self.parts_of(row)]) for row in rows]
-        invalid = [sum(r.design is None for r in self.parts_of(row)) for row in rows]
+        results = [self.parts_of(row) for row in decision_rows(designs)]
+        totals = [self.model.total([r.metrics for r in parts]) for parts in results]
+        invalid = [sum(r.design is None for r in parts) for parts in results]
         return Evaluation(
             metrics={name: np.array([t[name] for t in totals], float) for name in totals[0]},
             violations={"parts_without_valid_mapping": np.array(invalid, float)},
@@ -158,21 +161,29 @@ class NestedSearch:
         ]
 
     def _best(self, part: int, offered: FormatChoices, goal: str) -> PartResult:
-        key = (part, offered, goal)
-        if key not in self._found:
-            self._found[key] = self._search(part, offered, goal)
-        return self._found[key]
+        key = (part, offered)
+        if key not in self._fronts:
+            self._fronts[key] = self._front(part, offered)
+        metric = GOAL_METRICS[goal]
+        return min(self._fronts[key], key=lambda r: (r.metrics[metric], r.metrics["energy_pj"]))
 
-    def _search(self, part: int, offered: FormatChoices, goal: str) -> PartResult:
+    def _front(self, part: int, offered: FormatChoices) -> list[PartResult]:
         evaluator = self.model.parts[part]
         if part not in self._terms:
             self._terms[part] = evaluator.cost_terms()
-        found = self.search(replace(self._terms[part], format_choices=offered), goal)
-        if len(found.mappings) == 0:
-            return PartResult(None, _Infinite(), False)
-        evaluation = evaluator.evaluate(found.mappings)
-        metrics = {name: float(values[0]) for name, values in evaluation.metrics.items()}
-        return PartResult(found.mappings, metrics, found.certified)
+        found = self.search(replace(self._terms[part], format_choices=offered))
+        n = len(found.mappings)
+        if n == 0:
+            return [PartResult(None, _Infinite(), False)]
+        metrics = evaluator.evaluate(found.mappings).metrics
+        return [
+            PartResult(
+                found.mappings.take(np.array([index])),
+                {name: float(values[index]) for name, values in metrics.items()},
+                found.certified,
+            )
+            for index in range(n)
+        ]
 
 
 class _Infinite(dict[str, float]):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -82,7 +83,7 @@ def print_table(console: Console, title: str, rows: Rows) -> None:
     """Print rows of one shape; numbers are right-aligned and short."""
     if not rows:
         return
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=escape(title), title_justify="left", title_style="bold")
     for name, value in rows[0].items():
         numeric = isinstance(value, int | float) and not isinstance(value, bool)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
