@@ -55,9 +55,7 @@ class AnalogCim:
 
     def evaluate(self, designs: CimDesigns) -> Evaluation:
         """Metrics of n designs: see `docs/block_diagonal_cim.md` for each."""
-        choices = distinct_choices(designs)
-        table = _ChoiceTable.of(choices, designs, self)
-        gathered = {name: column[choices.inverse] for name, column in table.columns.items()}
+        gathered = self.site_columns(designs)
         digital = self.digital_energy(designs.model)
         tokens = designs.model.tokens
         token_pj = gathered["energy_pj"].sum(axis=1) + sum(digital.values())
@@ -84,6 +82,12 @@ class AnalogCim:
         if self.array_budget is not None:
             violations["array_budget"] = arrays / self.array_budget - 1.0
         return Evaluation(metrics, violations)
+
+    def site_columns(self, designs: CimDesigns) -> dict[str, Floats]:
+        """What every site adds to the metrics, before any sum or maximum; shape (n, sites)."""
+        choices = distinct_choices(designs)
+        table = _ChoiceTable.of(choices, designs, self)
+        return {name: column[choices.inverse] for name, column in table.columns.items()}
 
     def digital_energy(self, model: CimModel) -> dict[str, float]:
         """Energy of one token outside the arrays, by kind, in pJ."""

@@ -169,10 +169,10 @@ class CimMappingSpace:
     @property
     def _radices(self) -> tuple[int, ...]:
         organisation = tuple(len(getattr(self.choices, name)) for name in ORGANISATION)
-        return organisation + (len(self._site_options),) * len(self.model.sites)
+        return organisation + (len(self.site_options),) * len(self.model.sites)
 
     @cached_property
-    def _site_options(self) -> NDArray[np.int64]:
+    def site_options(self) -> NDArray[np.int64]:
         """Distinct (mapping, rule, block) positions of one site, shape (options, 3)."""
         mappings, rules, blocks = (len(getattr(self.choices, name)) for name in SITE_CHOICES)
         every = np.stack(np.meshgrid(*map(np.arange, (mappings, rules, blocks)), indexing="ij"), -1)
@@ -216,7 +216,7 @@ class CimMappingSpace:
     def _at(self, digits: Sequence[NDArray[np.int64]]) -> Columns:
         split = len(ORGANISATION)
         organisation = np.stack(digits[:split], axis=-1)
-        site = np.stack([self._site_options[digit] for digit in digits[split:]], axis=1)
+        site = np.stack([self.site_options[digit] for digit in digits[split:]], axis=1)
         return self.encode(CimDesigns(self.model, self.choices, organisation, site))
 
     def describe(self, designs: CimDesigns, index: int) -> Mapping[str, Any]:
