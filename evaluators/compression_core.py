@@ -151,6 +151,17 @@ def _fast_dimension(sizes: Box, listed: int) -> int:
 
 
 @compiled
+def grown(grain: Box, sizes: Box) -> Box:
+    """Extents of a fiber: those of one position's subtree times the positions."""
+    return (
+        grain[0] * sizes[0],
+        grain[1] * sizes[1],
+        grain[2] * sizes[2],
+        grain[3] * sizes[3],
+    )
+
+
+@compiled
 def escape_entries(
     density: DensityCode, tile: Box, grain: Box, sizes: Box, run_field: tuple[int, int]
 ) -> float:
@@ -158,12 +169,7 @@ def escape_entries(
     run = 1 << min(run_field[0], 62)
     fast = _fast_dimension(sizes, run_field[1])
     slow = _slow_dimension(sizes, fast)
-    fiber = (
-        grain[0] * sizes[0],
-        grain[1] * sizes[1],
-        grain[2] * sizes[2],
-        grain[3] * sizes[3],
-    )
+    fiber = grown(grain, sizes)
     total = 0.0
     for cut in range(16):
         c0, x0 = _corner(tile[0], fiber[0], cut & 1)
@@ -187,15 +193,65 @@ def escape_entries(
     return total
 
 
+State = tuple[float, float, float, float, float, int]
+"""Walk from the innermost level outwards: settled metadata and payload bits; metadata and payload
+bits per fiber of the next level outwards; bits of its count, dropped under a UOP; positions down to
+the next compressed level, 0 = none yet."""
+
+
+@compiled
+def first_state(word_bits: float) -> State:
+    """Below the innermost level every stored fiber is one word."""
+    return (0.0, 0.0, 0.0, word_bits, 0.0, 0)
+
+
+@compiled
+def field_bits(primitive: int, count: int, given: int) -> int:
+    """Width of the coordinate or run field of a CP or RLE level, 0 for other primitives."""
+    if primitive not in (CP, RLE):
+        return 0
+    return given if given >= 0 else ceil_log2(count)
+
+
+@compiled
+def add_level(
+    state: State, kind: tuple[int, int], entries: float, widths: tuple[int, int]
+) -> State:
+    """The state one level further out.
+
+    Args:
+        state: Of the levels inside this one.
+        kind: Primitive and positions per fiber; a level of one position changes nothing.
+        entries: Expected children stored by all fibers; used by B, CP and RLE.
+        widths: Given widths of field and count, -1 = derived.
+    """
+    primitive, count = kind
+    if count == 1:
+        return state
+    settled_metadata, settled_payload, metadata, payload, pending, span = state
+    if primitive != UOP:
+        metadata += pending
+    if primitive in (NONE, UOP):
+        span *= count
+        metadata *= count
+        if primitive == UOP and span > 0:
+            width = widths[0] if widths[0] >= 0 else ceil_log2(span + 1)
+            metadata += (count + 1.0) * width
+        return (settled_metadata, settled_payload, metadata, payload * count, 0.0, span)
+    settled_metadata += entries * (metadata + field_bits(primitive, count, widths[0]))
+    settled_payload += entries * payload
+    if primitive == B:
+        return (settled_metadata, settled_payload, float(count), 0.0, 0.0, count)
+    pending = float(widths[1] if widths[1] >= 0 else ceil_log2(count + 1))
+    return (settled_metadata, settled_payload, 0.0, 0.0, pending, count)
+
+
 @compiled
 def tile_bits_core(
     levels: FormatCode, tile: Box, density: DensityCode, word_bits: float
 ) -> tuple[float, float]:
     """Expected (metadata, payload) bits of one stand-alone tile; see the module's docstring."""
-    fixed_metadata, fixed_payload = 0.0, 0.0
-    metadata, payload = 0.0, word_bits
-    pending_count = 0.0
-    span = 0
+    state = first_state(word_bits)
     grain = (1, 1, 1, 1)
     for index in range(len(levels) - 1, -1, -1):
         row = levels[index]
@@ -204,42 +260,15 @@ def tile_bits_core(
             continue
         sizes = level_sizes(row, tile, grain)
         count = sizes[0] * sizes[1] * sizes[2] * sizes[3]
-        if count == 1:
-            continue
-        if primitive != UOP:
-            metadata += pending_count
-        pending_count = 0.0
-        if primitive in (NONE, UOP):
-            span *= count
-            metadata *= count
-            payload *= count
-            if primitive == UOP and span > 0:
-                width = row[1] if row[1] >= 0 else ceil_log2(span + 1)
-                metadata += (count + 1.0) * width
-        else:
-            span = count
+        entries = 0.0
+        if count > 1 and primitive in (B, CP, RLE):
             entries = nonempty_nodes(density, tile, grain)
-            field = 0.0
-            if primitive == CP:
-                field = float(row[1]) if row[1] >= 0 else float(ceil_log2(count))
-            elif primitive == RLE:
-                run_bits = row[1] if row[1] >= 0 else ceil_log2(count)
-                field = float(run_bits)
-                entries += escape_entries(density, tile, grain, sizes, (run_bits, row[3]))
-            fixed_metadata += entries * (metadata + field)
-            fixed_payload += entries * payload
-            metadata, payload = 0.0, 0.0
-            if primitive == B:
-                metadata = float(count)
-            else:
-                pending_count = float(row[2] if row[2] >= 0 else ceil_log2(count + 1))
-        grain = (
-            grain[0] * sizes[0],
-            grain[1] * sizes[1],
-            grain[2] * sizes[2],
-            grain[3] * sizes[3],
-        )
-    return fixed_metadata + metadata + pending_count, fixed_payload + payload
+            if primitive == RLE:
+                field = (field_bits(RLE, count, row[1]), row[3])
+                entries += escape_entries(density, tile, grain, sizes, field)
+        state = add_level(state, (primitive, count), entries, (row[1], row[2]))
+        grain = grown(grain, sizes)
+    return state[0] + state[2] + state[4], state[1] + state[3]
 
 
 @compiled

@@ -189,22 +189,22 @@ def _check_dimension(fmt: Format, name: str, size: int) -> None:
 def canonical(fmt: Format, sizes: Mapping[str, int]) -> Format:
     """The one form of all formats that store a tensor of these sizes in the same way.
 
-    Size-1 sub-dimensions and empty levels go; a UOP with no compressed level below it becomes
-    None; adjacent None levels merge; an all-None format is uncompressed. A dimension that is
-    split shows all its sizes, one that is not shows none. Sizes that do not divide are rounded as
-    `resolve_sizes` does.
+    Size-1 sub-dimensions and empty levels go (a dimension of size 1 joins the innermost level);
+    a UOP with no compressed level below it becomes None; adjacent None levels merge; an all-None
+    format is uncompressed. A dimension that is split shows all its sizes, one that is not shows
+    none. Sizes that do not divide are rounded as `resolve_sizes` does.
 
     >>> two = Format((level("B", "K"), level("UOP", "N"), level("B", "K:16")))
     >>> print(canonical(two, {"K": 256, "N": 1}))
-    B(K:16)-B(K:16)
+    B(K:16)-B(K:16,N)
     """
     levels = _without_ones(fmt, resolve_sizes(fmt, sizes)) if fmt.levels else []
     merged = _merge_none(_drop_idle_offsets(levels), tuple(sizes))
     if all(lvl.primitive is Primitive.NONE for lvl in merged):
         return UNCOMPRESSED
-    explicit = Format(tuple(merged))
+    explicit = Format(tuple(_with_ones(merged, tuple(sizes))))
     split = {name for name in explicit.dimensions if len(explicit.sizes_of(name)) > 1}
-    return Format(tuple(_hide_sizes(lvl, split) for lvl in merged))
+    return Format(tuple(_hide_sizes(lvl, split) for lvl in explicit.levels))
 
 
 def portable(fmt: Format) -> Format:
@@ -233,6 +233,17 @@ def _without_ones(fmt: Format, resolved: Sequence[Mapping[str, int]]) -> list[Fo
             names, values = zip(*kept, strict=True)
             levels.append(replace(lvl, dimensions=names, sizes=values))
     return levels
+
+
+def _with_ones(levels: Sequence[FormatLevel], order: Sequence[str]) -> list[FormatLevel]:
+    """The levels with the dimensions that none of them holds, of size 1, in the innermost one."""
+    held = {name for lvl in levels for name in lvl.dimensions}
+    missing = tuple(name for name in order if name not in held)
+    last = levels[-1]
+    full = replace(
+        last, dimensions=last.dimensions + missing, sizes=last.sizes + (1,) * len(missing)
+    )
+    return [*levels[:-1], full]
 
 
 def _drop_idle_offsets(levels: Sequence[FormatLevel]) -> list[FormatLevel]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from spaces.digital_cim import DigitalCimSpace
+from spaces.format_space import FormatSpace
 from spaces.nm_sparsity import NMSpace, candidate_patterns
 from spaces.parameter_space import ParameterSpace
 from spaces.product_space import ProductSpace
@@ -47,6 +48,8 @@ SPACES["digital_cim"] = lambda: DigitalCimSpace(
     },
     NMSpace(("a", "b"), candidate_patterns((2, 4))),
 )
+SPACES["formats"] = lambda: FormatSpace({"K": 4, "N": 6}, 3, run_bits=(2, 3))
+SPACES["formats_of_a_weight"] = lambda: FormatSpace({"K": 4096, "N": 11008}, 4)
 SPACES.update(MAPPING_SPACES)
 
 
