@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import yaml
-
 from evaluators.bounds import Bound, compulsory_bound
 from evaluators.sparse_accelerator import SparseAccelerator
-from spaces.design_file import Design, design_to_data
+from spaces.design_file import Design, design_to_yaml
 from spaces.loop_nest import MappingBatch
 from spaces.nest_text import loop_nest_text
 from spaces.workload import Operator, Tensor, TensorClass
@@ -102,7 +100,7 @@ def design_text(part: SparseAccelerator, mapping: MappingBatch) -> str:
         stationarity=part.stationarity,
         evaluator=evaluator_settings(part),
     )
-    return str(yaml.safe_dump(design_to_data(design), sort_keys=False, width=100))
+    return design_to_yaml(design)
 
 
 def evaluator_settings(part: SparseAccelerator) -> dict[str, Any]:

@@ -115,14 +115,19 @@ def read_design(path: str | Path) -> Design:
 def write_design(path: str | Path, design: Design) -> None:
     """Write a design file, complete or not at all; `.json` chooses JSON."""
     target = Path(path)
-    data = design_to_data(design)
     if target.suffix == ".json":
-        text = json.dumps(data, indent=1, allow_nan=False) + "\n"
+        text = json.dumps(design_to_data(design), indent=1, allow_nan=False) + "\n"
     else:
-        text = "".join(_yaml({key: value}) for key, value in data.items() if value != {})
+        text = design_to_yaml(design)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     partial.write_text(text, encoding="utf-8")
     partial.replace(target)
+
+
+def design_to_yaml(design: Design) -> str:
+    """A design as the text of a YAML file; empty sections are left out."""
+    data = design_to_data(design)
+    return "".join(_yaml({key: value}) for key, value in data.items() if value != {})
 
 
 def design_to_data(design: Design) -> dict[str, Any]:
