@@ -100,7 +100,7 @@ def _box(tensor: Tensor, extents: dict[str, IntArray]) -> IntArray:
 
 
 def _leaf_rule(accelerator: SparseAccelerator) -> LeafRule:
-    (_, _, (rules, density, compute_rule, _), _, _) = accelerator.model_tables
+    (_, _, (rules, density, compute_rule, _, leads), _, _) = accelerator.model_tables
     (active_pj, gated_pj), rate = accelerator.price_tables[1], accelerator.machine_tables[4][0]
     one = (1, 1, 1, 1)
     present = np.array([1.0 - box_empty(m.code, one, one) for m in accelerator.density_models])
@@ -121,13 +121,17 @@ def _leaf_rule(accelerator: SparseAccelerator) -> LeafRule:
             output_active[s] = left if min(made[operands, s], ungated[operands, s]) < 1.0 else 1.0
             cycles *= reached
             real *= min(reached, kept)
+        accesses = np.append(made[:operands].prod(axis=1), cycles * output_made.prod())
+        innermost = leads.shape[1] - 1 - np.argmax(keep[:, ::-1], axis=1)
+        leading = leads[np.arange(len(keep)), innermost]
         return LeafTerms(
             compute_pj=float(real * active_pj + (cycles - real) * gated_pj),
             compute_cycles=float(cycles / rate),
-            made=np.append(made[:operands].prod(axis=1), cycles * output_made.prod()),
+            made=accesses,
             active=np.append(
                 np.minimum(made, ungated)[:operands].prod(axis=1), cycles * output_active.prod()
             ),
+            looked_up=np.where(leading, 1.0, accesses),
         )
 
     return leaf

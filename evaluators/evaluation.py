@@ -107,8 +107,10 @@ class LeafTerms:
         compute_pj: Mean energy of one of the P computes (skipped and gated ones included).
         compute_cycles: Mean cycles of one of the P computes on one unit.
         made: Fraction of the dense accesses to each tensor's innermost copy that are made (not
-            skipped), gated ones included; metadata and decoding follow it; shape (T,).
+            skipped), gated ones included; shape (T,).
         active: Fraction that is made and not gated, shape (T,).
+        looked_up: Fraction whose metadata is read and decoded: `made`, or all of them where the
+            tensor leads others (beyond `made` it takes energy but no slot of the port); shape (T,).
 
     For the output the two are fractions of accumulations of single products; where `g` products are
     reduced spatially before they reach the keeper, they become `1 - (1 - fraction)**g`.
@@ -118,6 +120,7 @@ class LeafTerms:
     compute_cycles: float
     made: FloatArray
     active: FloatArray
+    looked_up: FloatArray
 
 
 LeafRule = Callable[[NDArray[np.bool_], NDArray[np.bool_]], LeafTerms]
@@ -160,8 +163,8 @@ class CostTerms:
         gated_pj_per_bit: Of a gated access by the compute units; it loads the port; shape (L,).
         decode_pj: Energy of decoding one element of a format, shape (T, formats).
         leaf: What gating and skipping at the compute units leave. One dense access of the compute
-            units to an operand reads `active` x payload bits and `made` x metadata bits of the
-            innermost tile / its elements.
+            units to an operand reads `active` x payload bits and `looked_up` x metadata bits of
+            the innermost tile / its elements, and loads the port with `made` x both.
         transfer_fraction: Skipping between levels; None = every transfer is made.
         child_drain_read: True when draining a partial sum reads the child.
         read_bits_per_cycle, write_bits_per_cycle: Per instance, shape (L,); inf = free.

@@ -23,7 +23,8 @@ DEFINITIONS = {
     "instances_used": "instances of the level that have work",
     "accesses": "dense words by kind, all instances, before sparsity",
     "data_read_bits": "payload bits read, after compression, gating and skipping",
-    "metadata_read_bits": "bits of bitmaps, coordinates, runs and offsets read",
+    "metadata_read_bits": "bits of bitmaps, coordinates, runs and offsets read; those of a leader "
+    "whose follower is skipped are read ahead and hold no slot",
     "gated_bits": "payload bits whose access is gated: cheap, but they hold their slot",
     "resident_bits": "encoded bits that one instance holds (expected)",
     "energy_pj": "bits x pJ per bit, data and metadata apart",
@@ -132,7 +133,8 @@ def _tensor(
     energy = {
         "data": float(bits[Stream.DATA_READ] * price[0] + bits[Stream.DATA_WRITE] * price[1]),
         "metadata": float(
-            bits[Stream.METADATA_READ] * price[2] + bits[Stream.METADATA_WRITE] * price[3]
+            (bits[Stream.METADATA_READ] + bits[Stream.SCANNED]) * price[2]
+            + bits[Stream.METADATA_WRITE] * price[3]
         ),
         "gated": gated * float(price[4]),
         "decoder": float(bits[Stream.DECODED]),
@@ -147,7 +149,7 @@ def _tensor(
         "accesses": {kind.name.lower(): float(words[kind]) for kind in Access},
         "data_read_bits": float(bits[Stream.DATA_READ]),
         "data_written_bits": float(bits[Stream.DATA_WRITE]),
-        "metadata_read_bits": float(bits[Stream.METADATA_READ]),
+        "metadata_read_bits": float(bits[Stream.METADATA_READ] + bits[Stream.SCANNED]),
         "metadata_written_bits": float(bits[Stream.METADATA_WRITE]),
         "gated_bits": gated,
         "resident_bits": float(bits[Stream.RESIDENT]),
@@ -172,7 +174,7 @@ def _compute(
 
 
 def _roofline(model: SparseAccelerator, streams: Any, totals: dict[str, float]) -> dict[str, Any]:
-    outermost = streams[:, 0, : Stream.DECODED].sum()
+    outermost = streams[:, 0, : Stream.SCANNED].sum()
     moved_bytes = float(outermost) / 8
     peak = model.hardware.instances[-1] * model.hardware.compute.macs_per_cycle
     bandwidth = model.hardware.levels[0].read_bits_per_cycle / 8

@@ -157,6 +157,19 @@ def rule_table(
     return np.array(rows, dtype=np.int64).reshape(len(rows), 4)
 
 
+def leader_table(
+    operator: Operator, hardware: Hardware, rules: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """True where a tensor leads the compute units' reads at a level; shape (T, L).
+
+    To find where two operands meet, all of a leader's metadata is read, skipped or not.
+    """
+    leads = np.zeros((len(operator.tensors), len(hardware.levels)), dtype=np.bool_)
+    for level, _, leader, _ in rules:
+        leads[leader, level] = True
+    return leads
+
+
 def packing_table(
     operator: Operator, hardware: Hardware, optimization: SparseOptimization
 ) -> NDArray[np.int64]:

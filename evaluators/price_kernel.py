@@ -74,7 +74,7 @@ def stream_chunk(batch, model, start, tables, cache, streams):  # type: ignore[n
         work = (surviving[0], surviving[1], finest[0], finest[1], spans, box)
         follow_rules(batch, table, coding, zeros[0], implicit, start, work)
         survive_computes(batch, zeros, start, finest, surviving[2])
-    move_operands(batch, coding, geometry, surviving, cache, start, streams)
+    move_operands(batch, coding, zeros[4], geometry, surviving, cache, start, streams)
     move_outputs(batch, coding, geometry, drain_read, cache, start, streams)
     accumulate(batch, coding, zeros, geometry, surviving[2], start, streams)
 
@@ -113,7 +113,8 @@ def price_chunk(batch, totals, computes, streams, prices, machine, start, out): 
                 metadata_write += streams[i, t, level, 3]
                 gated_read += streams[i, t, level, 4]
                 gated_write += streams[i, t, level, 5]
-                decoders += streams[i, t, level, 6]
+                memory += streams[i, t, level, 6] * pj_per_bit[level, 2]
+                decoders += streams[i, t, level, 7]
             memory += read * pj_per_bit[level, 0] + write * pj_per_bit[level, 1]
             memory += metadata_read * pj_per_bit[level, 2] + metadata_write * pj_per_bit[level, 3]
             memory += (gated_read + gated_write) * pj_per_bit[level, 4]

@@ -29,6 +29,7 @@ from evaluators.intersection import (
     NO_OPTIMIZATION,
     SparseOptimization,
     check_optimization,
+    leader_table,
     packing_table,
     rule_table,
 )
@@ -205,7 +206,8 @@ class SparseAccelerator:
         compute_rule = COMPUTE_RULES.index(self.optimization.compute)
         implicit = self.stationarity == "implicit"
         packings = packing_table(self.operator, self.hardware, self.optimization)
-        zeros = (rules, element_density, compute_rule, packings)
+        leads = leader_table(self.operator, self.hardware, rules)
+        zeros = (rules, element_density, compute_rule, packings, leads)
         return operator, self._coding(), zeros, implicit, self.drain_read
 
     def _coding(self) -> tuple[Any, ...]:

@@ -11,7 +11,8 @@ Tables travel as tuples of flat arrays, so that one compiled function serves eve
     table    sizes, relevant, dimensions, term_rank, term_coefficient (see traffic.OperatorTable)
     coding   formats (T, F, depth, 8), density codes (T, P), word_bits (T,), final_bits,
              decoder pJ per element (T, F)
-    zeros    rules (rules, 4), element density (T,), what computes do with zeros, packings (p, 2)
+    zeros    rules (rules, 4), element density (T,), what computes do with zeros, packings (p, 2),
+             whether a tensor leads at a level (T, L)
     geometry reuse (c, T, L, REUSE_COLUMNS), extents (c, T, L, 4), totals (c, 2 + T)
     surviving passing, active (c, T, L): fractions of the transfers out of a level that are made,
              and that are made and not gated; computes (c, 2 + T): fractions of the computes that
@@ -55,14 +56,16 @@ class Stream(IntEnum):
     METADATA_WRITE = 3
     GATED_READ = 4
     GATED_WRITE = 5
-    DECODED = 6
+    SCANNED = 6
+    """Metadata of a leader read where its follower is skipped: ahead of the data, in no slot."""
+    DECODED = 7
     """Decoder work weighed by the energy of the primitives passed [pJ]."""
-    RESIDENT = 7
+    RESIDENT = 8
     """Bits held by one instance."""
 
 
 STREAMS = len(Stream)
-_DR, _DW, _MR, _MW, _GR, _GW, _DEC, _RES = range(STREAMS)
+_DR, _DW, _MR, _MW, _GR, _GW, _SCAN, _DEC, _RES = range(STREAMS)
 
 COMPUTE_NONE, COMPUTE_GATING, COMPUTE_SKIPPING = range(3)
 
@@ -134,7 +137,7 @@ def follow_rules(batch, table, coding, rules, implicit, start, work):  # type: i
 def survive_computes(batch, zeros, start, finest, computes):  # type: ignore[no-untyped-def]
     """Fill `computes`: fractions that take a cycle, that are real, left by each operand's tests."""
     keep_at, format_id = batch[3], batch[4]
-    _, element_density, compute_rule, packings = zeros
+    _, element_density, compute_rule, packings, _ = zeros
     made, ungated = finest
     operands = keep_at.shape[1] - 1
     for i in range(min(made.shape[0], keep_at.shape[0] - start)):
@@ -192,7 +195,7 @@ def absent_known(keep_at, format_id, n, s):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def move_operands(batch, coding, geometry, surviving, cache, start, streams):  # type: ignore[no-untyped-def]
+def move_operands(batch, coding, leads, geometry, surviving, cache, start, streams):  # type: ignore[no-untyped-def]
     """Streams of the input tensors."""
     keep_at, format_id = batch[3], batch[4]
     formats, density, word_bits, _, decoding = coding
@@ -230,11 +233,14 @@ def move_operands(batch, coding, geometry, surviving, cache, start, streams):  #
                 else:
                     share = reuse[i, t, c, ABOVE_RELEVANT] / reuse[i, t, level, ABOVE_RELEVANT]
                     reads = reuse[i, t, c, FETCHES] * above * share
+                outside = made
                 made, lively = passing[i, t, level], active[i, t, level]
+                lookups = reads * (outside if child < 0 and leads[t, level] else made)
                 streams[i, t, level, _DR] = reads * payload * lively
                 streams[i, t, level, _GR] = reads * payload * (made - lively)
-                streams[i, t, level, _MR] = reads * metadata * made
-                streams[i, t, level, _DEC] = reads * made * reuse[i, t, c, TILE] * decoding[t, fmt]
+                streams[i, t, level, _MR] = reads * made * metadata
+                streams[i, t, level, _SCAN] = (lookups - reads * made) * metadata
+                streams[i, t, level, _DEC] = lookups * reuse[i, t, c, TILE] * decoding[t, fmt]
                 level = child
 
 

@@ -436,10 +436,10 @@ def _price_leaf(
     kinds = [] if level == 0 else [fill, load + meta]
     for parent in range(2):
         outside = min(parent, last - 1) if level == last else level
-        made, active = accesses[t, outside, int(level == last)]
+        made, active, looked = accesses[t, outside, int(level == last)]
         data = active * terms.read_pj_per_bit[level]
         data += (made - active) * terms.gated_pj_per_bit[level]
-        kinds += [load * data + made * lookup, made * (load + meta)]
+        kinds += [load * data + looked * lookup, made * (load + meta)]
     least = _choose(offered, kinds, (table.chosen[1, t, level], table.tight[1, t, level]))
     if level > 0:
         costs.own_write[t, level, :n], costs.own_bits[t, level, :n] = least[:2]
@@ -485,13 +485,13 @@ def build_computes(terms: CostTerms) -> tuple[FloatArray, FloatArray]:
     Returns:
         By keep mask of the innermost level and of level 1: compute energy and cycles, accumulations
         made and active, shape (2**T, 2**T, 4). By operand, level outside and whether the innermost
-        level keeps it: accesses made and active, shape (T, L - 1, 2, 2).
+        level keeps it: accesses made, active and looked up, shape (T, L - 1, 2, 3).
     """
     tensors, levels = terms.may_keep.shape
     size = 1 << tensors
     outer = size if levels == 3 else 1
     computes = np.zeros((size, outer, 4))
-    accesses = np.ones((tensors, levels - 1, 2, 2))
+    accesses = np.ones((tensors, levels - 1, 2, 3))
     rows = np.arange(tensors)
     packed = np.array([[any(ids) for ids in row] for row in terms.format_choices])
     for leaf_mask, mask in product(range(size), range(outer)):
@@ -506,7 +506,8 @@ def build_computes(terms: CostTerms) -> tuple[FloatArray, FloatArray]:
         made = found.made[out], found.active[out]
         computes[leaf_mask, mask] = found.compute_pj, found.compute_cycles, *made
         for t in rows:
-            accesses[t, mask >> t & 1, leaf_mask >> t & 1] = found.made[t], found.active[t]
+            kinds = found.made[t], found.active[t], found.looked_up[t]
+            accesses[t, mask >> t & 1, leaf_mask >> t & 1] = kinds
     return computes, accesses
 
 

@@ -278,6 +278,7 @@ class _SparseRun:
         for t in range(len(self.masks)):
             leaf = self.o.chains[t][-1]
             stored = self.stored(t, leaf, self.grain(t, leaf))
+            leads = any((rule[0], rule[2]) == (leaf, t) for rule in self.rules)
             for number, macs in self.o.leaf_groups(t):
                 passed, ungated = self.tests(leaf, t, macs)
                 passed = passed & made[number]
@@ -285,7 +286,8 @@ class _SparseRun:
                 words = self.values[t][macs[0]].astype(float) if stored else 1.0
                 self.out["data_read", t, leaf] += words * ungated
                 self.out["gated", t, leaf] += words * (passed & ~ungated)
-                self.out["metadata_read", t, leaf] += stored * passed
+                looked_up = made[number] if leads else passed
+                self.out["metadata_read", t, leaf] += stored * looked_up
                 executed[macs] &= passed
                 real[macs] &= ungated
         self.out["made", -1, -1] = executed.sum(axis=0).astype(float)
