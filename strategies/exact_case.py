@@ -40,6 +40,7 @@ class Case:
         sizes: Rank sizes, shape (R,).
         lists, ideal_lists: Stores of the outer level's Pareto lists, see `exact_scan.scan`.
         computes: See `build_computes`.
+        runs: Whether innermost tiles may stay over runs of outer loops (implicit stationarity).
     """
 
     grid: Grid
@@ -54,6 +55,7 @@ class Case:
     lists: Lists
     ideal_lists: Lists
     computes: FloatArray
+    runs: bool
 
     @property
     def levels(self) -> int:
@@ -101,7 +103,14 @@ def build_case(terms: CostTerms) -> Case:
         lists=new_lists(machine.ports, len(relevant)),
         ideal_lists=new_lists(machine.ports, len(relevant)),
         computes=computes,
+        runs=levels == 3 and terms.stationarity == "implicit" and has_single_reuse(grid),
     )
+
+
+def has_single_reuse(grid: Grid) -> bool:
+    """True when every tensor has one irrelevant rank, and no two the same (matrix products)."""
+    irrelevant = ~grid.relevant
+    return bool((irrelevant.sum(axis=1) == 1).all() and (irrelevant.sum(axis=0) <= 1).all())
 
 
 def describe_exclusion(case: Case, terms: CostTerms) -> str:

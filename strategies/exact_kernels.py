@@ -144,37 +144,59 @@ def smallest_bits(stride, outer, order, base, below):  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def fill_list(grid, outer, machine, orders, rows, base, full, below, lists):  # type: ignore[no-untyped-def]
-    """Append the Pareto list of level 1's placements around the base tile to the store.
+def node_price(outer, machine, t, index, below, load):  # type: ignore[no-untyped-def]
+    """Energy of tensor t's tile `index` at level 1 [pJ] and its resident bits; adds port cycles.
 
-    Depth d of the walk is the d-th node from inside. `below` (T, 4): sub-grid index of the tile
-    inside a tensor's own (-1: none), dense accesses of the compute units, instances of level 1, and
-    whether the tensor grows.
+    `below` is row t of what stands inside, see `fill_list`.
     """
+    inside = int(below[0])
+    if inside < 0:
+        inside = outer.own[t, index]
+        bits, price = outer.own_bits[t, inside], outer.own_write[t, inside]
+    else:
+        bits, price = outer.bits[t, inside], outer.write[t, inside]
+    words, back = outer.fill[t, index], outer.spill[t, index]
+    cost = outer.side[t, index] + words * price + back * outer.read[t, inside]
+    for v in range(machine.ports):
+        load[v] += outer.side_load[t, index, v]
+    pull = back * bits
+    if below[3] > 0 and below[0] < 0 and t != machine.output:
+        cost += below[1] * outer.leaf[t, inside]
+        pull += below[1] * outer.leaf_bits[t, inside]
+    if machine.write_port[1] >= 0:
+        load[machine.write_port[1]] += words * bits * machine.write_cycles[1] / below[2]
+    if machine.read_port[1] >= 0:
+        load[machine.read_port[1]] += pull * machine.read_cycles[1] / below[2]
+    return cost, outer.elements[t, index] * bits
+
+
+@njit(cache=True)
+def walk_orders(grid, outer, machine, rows, base, full, below, start, scratch, lists):  # type: ignore[no-untyped-def]
+    """Insert the placements of some node orders around `base` into the list from `first` on.
+
+    Depth d of the walk is the d-th node from inside. rows = (orders, first row, end); start =
+    (energy, room) of nodes placed before, beginning of the list; scratch = (their load in row 0 of
+    (T + 1, V), their tiles (T,)).
+    """
+    orders, first = rows[0], start[2]
     div, stride, relevant = grid.div, grid.stride, grid.relevant
-    side, side_load, fill, spill = outer.side, outer.side_load, outer.fill, outer.spill
+    load, tile = scratch
     tensors, ranks = relevant.shape
-    write_port, read_port = machine.write_port[1], machine.read_port[1]
-    into, out_of = machine.write_cycles[1] / below[0, 2], machine.read_cycles[1] / below[0, 2]
     extent = np.zeros((tensors, ranks), dtype=np.int64)
     open_ranks = np.zeros((tensors, ranks), dtype=np.bool_)
     at_once = np.zeros((tensors, ranks), dtype=np.bool_)
     energy, room = np.zeros(tensors + 1), np.zeros(tensors + 1)
-    load = np.zeros((tensors + 1, machine.ports))
-    tile = np.zeros(tensors, dtype=np.int64)
     at = np.zeros(tensors, dtype=np.int64)
-    first, visited = lists.used[0], 0
-    room[0] = machine.capacity[1]
+    visited = 0
+    energy[0], room[0] = start[0], start[1]
     slack = -1e-9 * machine.capacity[1]
-    if smallest_bits(stride, outer, orders[rows[0]], base, below) > room[0] - slack:
-        return first
-    for row in range(rows[0], rows[1]):
+    for row in range(rows[1], rows[2]):
         nodes = 0
         while nodes < tensors and orders[row, nodes] >= 0:
             nodes += 1
-        tile[:] = -1
         if nodes == 0:
-            insert_entry(lists, first, 0.0, load[0], tile, row)
+            if not dominated(lists.energy, lists.load, first, lists.used[0], energy[0], load[0]):
+                insert_entry(lists, first, energy[0], load[0], tile, row)
             continue
         for d in range(nodes):
             t = orders[row, nodes - 1 - d]
@@ -188,42 +210,17 @@ def fill_list(grid, outer, machine, orders, rows, base, full, below, lists):  # 
                 index += stride[r] * extent[depth, r]
             at[depth] = index
             visited += 1
-            inside = int(below[t, 0])
-            if inside < 0:
-                inside = outer.own[t, index]
-                bits, price = outer.own_bits[t, inside], outer.own_write[t, inside]
-            else:
-                bits, price = outer.bits[t, inside], outer.write[t, inside]
-            room[depth + 1] = room[depth] - outer.elements[t, index] * bits
+            for v in range(machine.ports):
+                load[depth + 1, v] = load[depth, v]
+            cost, bits = node_price(outer, machine, t, index, below[t], load[depth + 1])
+            room[depth + 1] = room[depth] - bits
             fits = room[depth + 1] >= slack
             if fits:
-                words, back = fill[t, index], spill[t, index]
-                cost = side[t, index] + words * price
-                cost += back * outer.read[t, inside]
-                for v in range(machine.ports):
-                    load[depth + 1, v] = load[depth, v] + side_load[t, index, v]
-                if write_port >= 0:
-                    load[depth + 1, write_port] += words * bits * into
-                if read_port >= 0:
-                    load[depth + 1, read_port] += back * bits * out_of
-                if below[t, 3] > 0 and below[t, 0] < 0 and t != machine.output:
-                    cost += below[t, 1] * outer.leaf[t, inside]
-                    if read_port >= 0:
-                        load[depth + 1, read_port] += (
-                            below[t, 1] * outer.leaf_bits[t, inside] * out_of
-                        )
                 energy[depth + 1] = energy[depth] + cost
-                rest = 0.0
+                rest = energy[depth + 1]
                 for d in range(depth + 1, nodes):
                     rest += outer.least[orders[row, nodes - 1 - d]]
-                if dominated(
-                    lists.energy,
-                    lists.load,
-                    first,
-                    lists.used[0],
-                    energy[depth + 1] + rest,
-                    load[depth + 1],
-                ):
+                if dominated(lists.energy, lists.load, first, lists.used[0], rest, load[depth + 1]):
                     lists.used[3] += 1
                 elif depth < nodes - 1:
                     depth += 1
@@ -245,7 +242,58 @@ def fill_list(grid, outer, machine, orders, rows, base, full, below, lists):  # 
                     break
                 fits = True
                 depth -= 1
+        for d in range(nodes):
+            tile[orders[row, d]] = -1
     lists.used[2] += visited
+
+
+@njit(cache=True)
+def fill_list(grid, outer, machine, orders, starts, mask, base, full, below, run, lists):  # type: ignore[no-untyped-def]
+    """Append the Pareto list of level 1's placements around the base tile to the store.
+
+    `below` (T, 4): sub-grid index of the tile inside a tensor's own (-1: none), dense accesses of
+    the compute units, instances of level 1, and whether the tensor grows.
+
+    run = (tensor, rank, divisor index) asks for a run of loops of that rank, irrelevant to the
+    tensor, that ends directly above a set of other nodes, which stand directly above the fan-out:
+    under implicit stationarity the tensor's innermost tile stays over the run. -1 = no run.
+    """
+    tensors, ranks = grid.relevant.shape
+    load = np.zeros((tensors + 1, machine.ports))
+    tile = np.full(tensors, -1, dtype=np.int64)
+    first = lists.used[0]
+    room = machine.capacity[1]
+    if smallest_bits(grid.stride, outer, orders[starts[mask]], base, below) > room * (1.0 + 1e-9):
+        return first
+    if run[0] < 0:
+        rows = (orders, starts[mask], starts[mask + 1])
+        start = (0.0, room, first)
+        walk_orders(grid, outer, machine, rows, base, full, below, start, (load, tile), lists)
+        sort_entries(lists, first, lists.used[0])
+        return first
+    wide = base.copy()
+    wide[run[1]] = grid.mul[run[1], base[run[1]], run[2]]
+    if wide[run[1]] < 0 or grid.div[run[1], full[run[1]], wide[run[1]]] < 0:
+        return first
+    index = 0
+    for r in range(ranks):
+        index += grid.stride[r] * base[r]
+    for tight in range(1, 1 << tensors):
+        if tight & mask != tight or (tight >> run[0]) & 1:
+            continue
+        load[:] = 0.0
+        tile[:] = -1
+        energy, left = 0.0, room
+        for t in range(tensors):
+            if (tight >> t) & 1:
+                cost, bits = node_price(outer, machine, t, index, below[t], load[0])
+                energy += cost
+                left -= bits
+                tile[t] = index
+        rest = mask & ~tight
+        rows = (orders, starts[rest], starts[rest + 1])
+        start = (energy, left, first)
+        walk_orders(grid, outer, machine, rows, wide, full, below, start, (load, tile), lists)
     sort_entries(lists, first, lists.used[0])
     return first
 

@@ -23,7 +23,10 @@ class Leaves(NamedTuple):
         top: Extents (divisor indices) below everything of the level, shape (n, R).
         tile: Full-grid index of each tensor's tile, -1 = bypassed; shape (n, T).
         own: Sub-grid index of the same, -1 = bypassed; shape (n, T).
-        words: Words written into the level over the run, shape (n, T).
+        words: Words written into the level over the whole operator, shape (n, T).
+        run: Tensor that stays over a run of outer loops, its rank and divisor index, see
+            `fill_list`; -1 = no run; shape (n, 3).
+        end: One past the placements that differ from this one in a shorter run only, shape (n,).
     """
 
     mask: IntArray
@@ -32,6 +35,8 @@ class Leaves(NamedTuple):
     tile: IntArray
     own: IntArray
     words: FloatArray
+    run: IntArray
+    end: IntArray
 
 
 @njit(cache=True)
@@ -183,11 +188,19 @@ def innermost_placements(
             break
         room = count
     leaves = _describe(out[:count], points, costs, masks)
+    if count == 0:
+        return leaves
+    return _thinned(leaves, grid, costs, leaves.mask)
+
+
+def _thinned(leaves: Leaves, grid: Grid, costs: Costs, group: IntArray) -> Leaves:
+    """The placements that no other of the same group beats."""
     prices = _prices(costs, leaves)
-    extent = grid.size[np.arange(len(base)), leaves.top].prod(axis=1)
+    ranks = leaves.top.shape[1]
+    extent = grid.size[np.arange(ranks), leaves.top].prod(axis=1)
     order = np.lexsort((prices.sum(axis=1), extent))
-    good = _undominated(leaves.top, leaves.mask, prices, order, grid.div)
-    return Leaves(*(np.ascontiguousarray(column[good]) for column in leaves))
+    good = _undominated(leaves.top, group, prices, order, grid.div)
+    return _take(leaves, np.flatnonzero(good))
 
 
 def _describe(found: IntArray, points: Points, costs: Costs, masks: IntArray) -> Leaves:
@@ -203,4 +216,54 @@ def _describe(found: IntArray, points: Points, costs: Costs, masks: IntArray) ->
         tile=tile,
         own=own,
         words=np.where(tile >= 0, words, 0.0),
+        run=np.full((len(found), 3), -1, dtype=np.int64),
+        end=np.arange(1, len(found) + 1),
     )
+
+
+def _take(leaves: Leaves, chosen: IntArray) -> Leaves:
+    return Leaves(
+        mask=leaves.mask[chosen],
+        row=leaves.row[chosen],
+        top=np.ascontiguousarray(leaves.top[chosen]),
+        tile=np.ascontiguousarray(leaves.tile[chosen]),
+        own=np.ascontiguousarray(leaves.own[chosen]),
+        words=np.ascontiguousarray(leaves.words[chosen]),
+        run=np.ascontiguousarray(leaves.run[chosen]),
+        end=np.arange(1, len(chosen) + 1),
+    )
+
+
+def longest_runs(leaves: Leaves, grid: Grid, rows: IntArray, full: IntArray) -> Leaves:
+    """The placements that keep a tensor, with the longest run over which their first tile stays.
+
+    A run is one of outer loops of the rank that is irrelevant to that tensor.
+    """
+    kept = _take(leaves, np.flatnonzero(leaves.mask > 0))
+    tensor = rows[kept.row, 0]
+    rank = np.argmin(grid.relevant, axis=1)[tensor]
+    each = np.arange(len(tensor))
+    left = grid.div[rank, full[rank], kept.top[each, rank]]
+    words = kept.words.copy()
+    words[each, tensor] /= grid.size[rank, left]
+    return kept._replace(run=np.stack([tensor, rank, left], axis=1), words=words)
+
+
+def all_runs(longest: Leaves, grid: Grid, chosen: IntArray) -> Leaves:
+    """The chosen placements once for every run, longest first."""
+    index: list[int] = []
+    trips: list[int] = []
+    end: list[int] = []
+    for j in chosen:
+        _, rank, left = longest.run[j]
+        some = [q for q in range(int(left), 0, -1) if grid.div[rank, left, q] >= 0]
+        index += [int(j)] * len(some)
+        trips += some
+        end += [len(index)] * len(some)
+    taken = _take(longest, np.array(index, dtype=np.int64))
+    tensor, rank, left = taken.run.T
+    each, run = np.arange(len(index)), taken.run.copy()
+    run[:, 2] = trips
+    words = taken.words.copy()
+    words[each, tensor] *= grid.size[rank, left] / grid.size[rank, run[:, 2]]
+    return taken._replace(run=run, words=words, end=np.array(end, dtype=np.int64))

@@ -54,8 +54,8 @@ class Archive(NamedTuple):
 
     Attributes:
         energy, cycles: Shape (cap,).
-        info: tag0, tag1, spatial row, leaf order row, outer order row, leaf tiles (T), outer
-            tiles (T); shape (cap, 5 + 2T).
+        info: tag0, tag1, spatial row, leaf order row, outer order row, run rank (-1 = none), leaf
+            tiles (T), outer tiles (T); shape (cap, 6 + 2T).
         tally: Entries used, joins looked at, joins pruned by bound; shape (3,).
     """
 
@@ -70,7 +70,7 @@ def new_archive(tensors: int, capacity: int = 4096) -> Archive:
     return Archive(
         np.empty(capacity),
         np.empty(capacity),
-        np.empty((capacity, 5 + 2 * tensors), dtype=np.int64),
+        np.empty((capacity, 6 + 2 * tensors), dtype=np.int64),
         np.zeros(3, dtype=np.int64),
     )
 
@@ -135,10 +135,12 @@ def store(mode, archive, energy, cycles):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def list_of(grid, outer, machine, orders, starts, mask, base, full, below, lists):  # type: ignore[no-untyped-def]
+def list_of(grid, outer, machine, orders, starts, mask, base, full, below, run, lists):  # type: ignore[no-untyped-def]
     """The slot of the Pareto list for a base tile, made when it is asked for the first time."""
     width = outer.bits.shape[1] + (1 << 14)
     key = mask
+    for part in run:
+        key = key * 64 + part + 1
     for r in range(base.shape[0]):
         key = key * grid.number[r] + base[r]
     for t in range(below.shape[0]):
@@ -155,8 +157,7 @@ def list_of(grid, outer, machine, orders, starts, mask, base, full, below, lists
         lists.used[0] = 0
         lists.used[1] = 0
         slot = find_slot(lists.keys, key)
-    rows = (starts[mask], starts[mask + 1])
-    begin = fill_list(grid, outer, machine, orders, rows, base, full, below, lists)
+    begin = fill_list(grid, outer, machine, orders, starts, mask, base, full, below, run, lists)
     lists.keys[slot] = key
     lists.begin[slot] = begin
     lists.length[slot] = lists.used[0] - begin
@@ -181,7 +182,7 @@ def join(setting, static_pj, lists, slot, energy, load, cycles, archive, info): 
         tensors = lists.tile.shape[1]
         archive.info[place] = info
         archive.info[place, 4] = lists.order[i]
-        archive.info[place, 5 + tensors :] = lists.tile[i]
+        archive.info[place, 6 + tensors :] = lists.tile[i]
 
 
 @njit(cache=True)
@@ -269,6 +270,31 @@ def price_mask(coefficients, shared, setting, where, cost, out):  # type: ignore
 
 
 @njit(cache=True)
+def promising(grid, machine, leaves, coefficients, fan, setting, archive):  # type: ignore[no-untyped-def]
+    """Mark the innermost placements whose bound may improve the archive for some spatial choice."""
+    tensors, ranks = grid.relevant.shape
+    last = machine.capacity.shape[0] - 1
+    base, cost = np.zeros(ranks, dtype=np.int64), np.zeros((tensors, last))
+    good = np.zeros(leaves.mask.shape[0], dtype=np.bool_)
+    least_pj = setting.computes[:, :, 0].min() * grid.total
+    least_cycles = setting.computes[:, :, 1].min()
+    for i in range(fan.place.shape[0]):
+        units = setting.used[0] * fan.used[i] * setting.used[1]
+        cycles = max(setting.floor, grid.total * least_cycles / units)
+        fixed = least_pj + machine.static_pj * cycles
+        if no_better(setting.mode, archive, fixed, cycles):
+            continue
+        for j in range(good.shape[0]):
+            if good[j] or not base_tile(
+                grid.mul, grid.div, leaves.top[j], fan.place[i], setting.full, base
+            ):
+                continue
+            bound = bound_leaf(coefficients[j], fan.shared[i], last, setting.least, cost)
+            good[j] = not no_better(setting.mode, archive, bound + fixed, cycles)
+    return good
+
+
+@njit(cache=True)
 def scan(grid, outer, ideal, machine, orders, starts, leaves, coefficients, fan, setting, archive):  # type: ignore[no-untyped-def]
     """Join every innermost placement with every spatial choice and every outer placement.
 
@@ -301,20 +327,26 @@ def scan(grid, outer, ideal, machine, orders, starts, leaves, coefficients, fan,
         if no_better(mode, archive, least_pj + static_pj * cycles, cycles):
             continue
         info[2] = i
-        for j in range(leaves.mask.shape[0]):
+        j = -1
+        while j + 1 < leaves.mask.shape[0]:
+            j += 1
             if not base_tile(mul, div, leaves.top[j], fan.place[i], full, base):
+                j = leaves.end[j] - 1
                 continue
             bound = bound_leaf(coefficients[j], shared, last, setting.least, cost)
             archive.tally[1] += 1
             if no_better(mode, archive, bound + least_pj + static_pj * cycles, cycles):
                 archive.tally[2] += 1
+                j = leaves.end[j] - 1
                 continue
+            run = (leaves.run[j, 0], leaves.run[j, 1], leaves.run[j, 2])
             for t in range(tensors):
                 below[t, 0] = leaves.own[j, t]
                 loose[t, 0] = min(leaves.own[j, t], 0)
                 below[t, 1] = grid.total / (shared[t] * setting.share2[t])
             info[3] = leaves.row[j]
-            info[5 : 5 + tensors] = leaves.tile[j]
+            info[5] = leaves.run[j, 1]
+            info[6 : 6 + tensors] = leaves.tile[j]
             leaf_mask = leaves.mask[j]
             for mask in range(1 << tensors if levels == 3 else 1):
                 if levels == 3 and machine.masks[1, mask] == 0:
@@ -334,16 +366,27 @@ def scan(grid, outer, ideal, machine, orders, starts, leaves, coefficients, fan,
                     slow = max(slow, load[v])
                 if no_better(mode, archive, bound + static_pj * slow, slow):
                     continue
-                if grown:
+                if run[0] >= 0:
                     slot = list_of(
-                        grid, ideal[0], machine, orders, starts, mask, base, full, loose, ideal[1]
-                    )
+                        grid, ideal[0], machine, orders, starts, mask, base, full, loose,
+                        (-1, -1, -1), ideal[1],
+                    )  # fmt: skip
+                    if ideal[1].length[slot] == 0:
+                        continue
+                    bound = energy + ideal[1].energy[ideal[1].begin[slot]]
+                    if no_better(mode, archive, bound + static_pj * slow, slow):
+                        continue
+                elif grown:
+                    slot = list_of(
+                        grid, ideal[0], machine, orders, starts, mask, base, full, loose, run,
+                        ideal[1],
+                    )  # fmt: skip
                     if ideal[1].length[slot] == 0:
                         continue
                     bound = energy + ideal[1].energy[ideal[1].begin[slot]]
                     if no_better(mode, archive, bound + static_pj * slow, slow):
                         continue
                 slot = list_of(
-                    grid, outer[0], machine, orders, starts, mask, base, full, below, outer[1]
+                    grid, outer[0], machine, orders, starts, mask, base, full, below, run, outer[1]
                 )
                 join(setting, static_pj, outer[1], slot, energy, load, slow, archive, info)

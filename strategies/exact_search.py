@@ -17,9 +17,19 @@ from evaluators.evaluation import CostTerms
 from spaces.loop_nest import MappingBatch
 from strategies.exact_case import Case, build_case, describe_exclusion
 from strategies.exact_kernels import clear_lists
-from strategies.exact_leaves import innermost_placements
+from strategies.exact_leaves import Leaves, all_runs, innermost_placements, longest_runs
 from strategies.exact_problem import Fanout, ideal_costs
-from strategies.exact_scan import EDP, ENERGY, LATENCY, PARETO, Archive, Setting, new_archive, scan
+from strategies.exact_scan import (
+    EDP,
+    ENERGY,
+    LATENCY,
+    PARETO,
+    Archive,
+    Setting,
+    new_archive,
+    promising,
+    scan,
+)
 from strategies.exact_tables import (
     OuterTable,
     Surroundings,
@@ -193,6 +203,21 @@ def _scan_one(
         base,
         setting.full,
     )
+    if not len(leaves.mask):
+        return
+    _join(case, outer, setting, leaves, archive)
+    if case.runs:
+        longest = longest_runs(leaves, case.grid, case.orders, setting.full)
+        coefficients = leaf_coefficients(case.costs, case.machine, longest, outer.around)
+        good = promising(
+            case.grid, case.machine, longest, coefficients, case.fans[-2], setting, archive
+        )
+        longer = all_runs(longest, case.grid, np.flatnonzero(good))
+        if len(longer.mask):
+            _join(case, outer, setting, longer, archive)
+
+
+def _join(case: Case, outer: _Outer, setting: Setting, leaves: Leaves, archive: Archive) -> None:
     coefficients = leaf_coefficients(case.costs, case.machine, leaves, outer.around)
     scan(
         case.grid,
@@ -213,9 +238,9 @@ def _plan(case: Case, info: IntArray) -> tuple[Plan, bool]:
     """The plan of an archive entry, and whether its formats are best in every respect."""
     i0, i2, i1, leaf_row, outer_row = (int(x) for x in info[:5])
     whole = tuple((t, case.sizes) for t in range(case.tensors))
-    nodes = [whole, _nodes(case, leaf_row, info[5 : 5 + case.tensors])]
+    nodes = [whole, _nodes(case, leaf_row, info[6 : 6 + case.tensors])]
     if case.levels == 3:
-        nodes.insert(1, _nodes(case, outer_row, info[5 + case.tensors :]))
+        nodes.insert(1, _outer_nodes(case, outer_row, info[6 + case.tensors :]))
     picks = (i0, i1, i2)[3 - case.levels :]
     trips: list[tuple[tuple[int, IntArray], ...]] = []
     axis = 0
@@ -225,7 +250,7 @@ def _plan(case: Case, info: IntArray) -> tuple[Plan, bool]:
         axis += len(rows)
     formats, tight = _formats(case, nodes)
     blocks = tuple(Block(n, t) for n, t in zip(nodes, trips, strict=True))
-    return Plan(blocks, case.sizes, case.tensors, formats), tight
+    return Plan(blocks, case.sizes, case.tensors, formats, int(info[5])), tight
 
 
 def _formats(case: Case, nodes: list[tuple[tuple[int, IntArray], ...]]) -> tuple[IntArray, bool]:
@@ -251,12 +276,23 @@ def _sub_index(case: Case, tensor: int, extent: IntArray) -> int:
     return int(case.grid.sub[tensor] @ np.array(rows))
 
 
+def _outer_nodes(case: Case, row: int, tiles: IntArray) -> tuple[tuple[int, IntArray], ...]:
+    """Nodes of level 1: those of the order, then the ones that stand below a run."""
+    ordered = _nodes(case, row, tiles)
+    named = {t for t, _ in ordered}
+    below = [t for t in range(case.tensors) if tiles[t] >= 0 and t not in named]
+    return ordered + tuple((t, _extent(case, tiles[t])) for t in below)
+
+
+def _extent(case: Case, tile: int) -> IntArray:
+    index = (tile // case.grid.stride) % case.grid.number
+    return np.asarray(case.grid.size[np.arange(len(index)), index], dtype=np.int64)
+
+
 def _nodes(case: Case, row: int, tiles: IntArray) -> tuple[tuple[int, IntArray], ...]:
     out = []
     for t in case.orders[row]:
         if t < 0:
             break
-        index = (tiles[t] // case.grid.stride) % case.grid.number
-        extent = case.grid.size[np.arange(len(index)), index].astype(np.int64)
-        out.append((int(t), extent))
+        out.append((int(t), _extent(case, tiles[t])))
     return tuple(out)

@@ -40,26 +40,29 @@ class Plan:
         sizes: Padded rank sizes, shape (R,).
         tensors: Number of tensors.
         formats: Format ids, shape (T, L).
+        innermost: Rank whose loop stands innermost between two neighbouring nodes; -1 = any.
     """
 
     blocks: tuple[Block, ...]
     sizes: IntArray
     tensors: int
     formats: IntArray
+    innermost: int = -1
 
 
 @dataclass
 class _Nest:
     """Loops and positions written so far, outermost first."""
 
+    innermost: int
     loops: list[tuple[int, int, int]] = field(default_factory=list)
     keep: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def temporal(self, outer: IntArray, inner: IntArray) -> None:
         """Write the loops that lead from one tile to the next smaller one."""
-        for rank, trip in enumerate(outer // inner):
-            if trip > 1:
-                self.loops.append((rank, int(trip), TEMPORAL))
+        trips = outer // inner
+        order = sorted(range(len(trips)), key=lambda rank: rank == self.innermost)
+        self.loops += [(rank, int(trips[rank]), TEMPORAL) for rank in order if trips[rank] > 1]
 
 
 def _below(plan: Plan) -> list[IntArray]:
@@ -77,7 +80,7 @@ def _below(plan: Plan) -> list[IntArray]:
 
 def build_nest(plan: Plan) -> tuple[list[tuple[int, int, int]], IntArray]:
     """Loops (rank, trip, kind) outermost first, and positions of shape (T, L)."""
-    nest = _Nest()
+    nest = _Nest(plan.innermost)
     levels = len(plan.blocks)
     tops = _below(plan)
     for level, block in enumerate(plan.blocks):
