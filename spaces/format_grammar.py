@@ -25,7 +25,15 @@ INNER = 16
 """Inner size of the plain two-level bitmap and of a `csb` block."""
 
 _LEVEL = re.compile(r"\s*([A-Za-z_]\w*)\s*\(([^()]*)\)\s*")
-_DIMENSION = re.compile(r"([A-Za-z_][\w+]*)(?::(\d+))?")
+_DIMENSION = re.compile(r"(\*|[A-Za-z_][\w+]*)(?::(\d+))?")
+_ROLES: dict[str, Callable[[Sequence[str]], Sequence[str]]] = {
+    "*": lambda dims: dims,
+    "first": lambda dims: dims[:1],
+    "rest": lambda dims: dims[1:],
+    "last": lambda dims: dims[-1:],
+}
+"""Words for dimensions of any tensor: all, the outermost, the others, the innermost."""
+
 _KEYS = {"w": "width_bits", "r": "width_bits", "c": "count_bits"}
 _ALLOWED_KEYS = {
     Primitive.NONE: "",
@@ -116,12 +124,15 @@ def parse_format(text: str, dimensions: Sequence[str]) -> Format:
     """Read a format, or a known name such as `csr`, for a tensor with these dimensions.
 
     The grammar is that of `spaces.compression_format`; words are matched without regard to case.
+    In place of dimension names, `*`, `first`, `rest` and `last` fit any tensor: `B(*)-B(last:16)`.
 
     Raises:
         ValueError: One line with the position of the fault and the nearest valid word.
 
     >>> print(parse_format("csr", ["K", "N"]), parse_format("b(K:256) - B(K:16)", ["K"]))
     UOP(K)-CP(N) B(K:256)-B(K:16)
+    >>> print(parse_format("UOP(first)-CP(rest)-None(*:4)", ["K", "N"]))
+    UOP(K)-CP(N)-None(K:4,N:4)
     """
     plain = text.strip()
     if plain.lower() in NAMED:
@@ -185,11 +196,11 @@ def _read_level(text: str, match: re.Match[str], dimensions: Sequence[str]) -> F
         if "=" in argument:
             fields.update(_read_field(text, primitive, argument))
             continue
-        name, size = _read_dimension(text, argument, dimensions)
-        if name in names:
-            raise ValueError(f"format {text!r}: {name} stands twice in one level")
-        names.append(name)
-        sizes.append(size)
+        for name, size in _read_dimensions(text, argument, dimensions):
+            if name in names:
+                raise ValueError(f"format {text!r}: {name} stands twice in one level")
+            names.append(name)
+            sizes.append(size)
     return _build_level(text, FormatLevel(primitive, tuple(names), tuple(sizes)), fields)
 
 
@@ -210,21 +221,28 @@ def _build_level(text: str, bare: FormatLevel, fields: dict[str, int | str]) -> 
     )
 
 
-def _read_dimension(text: str, argument: str, dimensions: Sequence[str]) -> tuple[str, int | None]:
+def _read_dimensions(
+    text: str, argument: str, dimensions: Sequence[str]
+) -> list[tuple[str, int | None]]:
+    """The dimensions that one argument stands for, each with its size."""
     match = _DIMENSION.fullmatch(argument.strip())
     if match is None:
         raise ValueError(
             f"format {text!r}: expected a dimension such as K or K:16, got {argument.strip()!r}"
         )
     name = match.group(1)
-    if name not in dimensions:
-        raise ValueError(
-            f"format {text!r}: no dimension {name!r}, the tensor has {', '.join(dimensions)}"
-        )
+    names = [name] if name in dimensions else _role(name, dimensions)
+    if not names:
+        known = ", ".join([*dimensions, *_ROLES])
+        raise ValueError(f"format {text!r}: no dimension {name!r}, the tensor has {known}")
     size = int(match.group(2)) if match.group(2) else None
     if size == 0:
         raise ValueError(f"format {text!r}: the size of {name} must be >= 1, got 0")
-    return name, size
+    return [(each, size) for each in names]
+
+
+def _role(name: str, dimensions: Sequence[str]) -> Sequence[str]:
+    return _ROLES[name](dimensions) if name in _ROLES else []
 
 
 def _read_field(text: str, primitive: Primitive, argument: str) -> dict[str, int | str]:

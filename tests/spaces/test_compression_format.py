@@ -50,7 +50,7 @@ def test_known_names_resolve_against_dimension_names(name: str, text: str) -> No
         ("B(K)CP(N)", "expected '-' between levels at position 4, got 'C'"),
         ("B(K)-", "expected a level such as B(K) at position 5, got 'the end'"),
         ("bitmp", "did you mean 'bitmap'"),
-        ("B(M)-B(N)", "no dimension 'M', the tensor has K, N"),
+        ("B(M)-B(N)", "no dimension 'M', the tensor has K, N, *, first, rest, last"),
         ("B(K)", "dimension N is left out, add None(N)"),
         ("B(K)-B(K)-B(N)", "only the outermost level of K may leave its size out"),
         ("B(K,N,r=3)", "B has no field 'r', it takes none"),
