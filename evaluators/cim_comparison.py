@@ -6,7 +6,7 @@ models and mappings beside the published numbers, with the projection residual b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ from evaluators.analog_technology import AnalogTechnology
 from evaluators.cim_published import PublishedRatio, compare_published
 from evaluators.cim_sensitivity import tornado
 from evaluators.evaluation import Evaluation
-from spaces.cim_mapping import ORGANISATION, SITE_CHOICES, CimChoices, one_design
+from spaces.cim_mapping import ORGANISATION, SITE_CHOICES, CimChoices, CimDesigns, one_design
 from spaces.cim_model import CimModel
 from spaces.space import Columns
 from spaces.validation import check_key, check_keys
@@ -120,10 +120,7 @@ class CimComparison:
         from evaluators.cim_figures import svg_text, tornado_figure
 
         published = [self.published_row(target) for target in compare_published()]
-        swings = {
-            name: tornado(self.evaluator.technology, self._mean_ratio(*of))
-            for name, of in _TORNADOS.items()
-        }
+        swings = tornado(self.evaluator.technology, self.mean_ratios)
         return {
             "metrics": {name: float(v[0]) for name, v in self.evaluate(design).metrics.items()},
             "tables": {
@@ -171,21 +168,23 @@ class CimComparison:
             "derivable": "yes" if target.derivable else "no: needs unpublished constants",
         }
 
-    def _mean_ratio(self, mapping: str, ratio: str) -> Callable[[AnalogTechnology], float]:
-        """Mean ratio to the linear mapping over the models, as a function of the technology."""
-        chosen = {**DEFAULTS, **self.fixed, "mapping": mapping}
-        metric = RATIOS[ratio]
-
-        def of(technology: AnalogTechnology) -> float:
-            other = replace(self, evaluator=replace(self.evaluator, technology=technology))
-            ratios = [
-                other._metrics(model, {**chosen, "mapping": "linear"})[0][metric]
-                / other._metrics(model, chosen)[0][metric]
-                for model in self.models
-            ]
-            return float(np.mean(ratios))
-
-        return of
+    def mean_ratios(self, technology: AnalogTechnology) -> dict[str, float]:
+        """The ratios of `_TORNADOS`, averaged over the models, under another technology."""
+        chosen = {**DEFAULTS, **self.fixed}
+        mappings = ("linear", *dict.fromkeys(mapping for mapping, _ in _TORNADOS.values()))
+        names = [name for name in (*ORGANISATION, *SITE_CHOICES) if name != "mapping"]
+        choices = CimChoices(mapping=mappings, **{name: (chosen[name],) for name in names})
+        evaluator = replace(self.evaluator, technology=technology)
+        totals = dict.fromkeys(_TORNADOS, 0.0)
+        for model in self.models.values():
+            site = np.zeros((len(mappings), len(model.sites), len(SITE_CHOICES)), dtype=np.int64)
+            site[:, :, 0] = np.arange(len(mappings))[:, None]
+            organisation = np.zeros((len(mappings), len(ORGANISATION)), dtype=np.int64)
+            metrics = evaluator.evaluate(CimDesigns(model, choices, organisation, site)).metrics
+            for name, (mapping, ratio) in _TORNADOS.items():
+                values = metrics[RATIOS[ratio]]
+                totals[name] += float(values[0] / values[mappings.index(mapping)])
+        return {name: total / len(self.models) for name, total in totals.items()}
 
 
 _TORNADOS = {

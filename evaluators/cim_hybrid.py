@@ -98,7 +98,7 @@ def _solve(
     used[: options * sites] = np.where(np.isfinite(arrays), arrays, 0.0).T.reshape(-1)
     upper = np.full(width, np.inf)
     upper[: options * sites] = np.isfinite(arrays).T.reshape(-1)
-    integral = np.zeros(width)
+    integral = np.zeros(width, dtype=np.int64)
     integral[: options * sites] = 1
     found = milp(
         objective,
@@ -111,5 +111,6 @@ def _solve(
         bounds=Bounds(0, upper),
         options={"mip_rel_gap": 0.0},
     )
+    assert found.x is not None, found.message
     chosen = np.asarray(found.x[: options * sites]).reshape(sites, options)
     return np.asarray(chosen.argmax(axis=1), dtype=np.intp)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from evaluators.adc import ADC_LAWS
 from evaluators.analog_technology import AnalogTechnology
 
-Ratio = Callable[[AnalogTechnology], float]
-"""A figure of merit as a function of the technology."""
+Ratios = Callable[[AnalogTechnology], Mapping[str, float]]
+"""Figures of merit, by name, as a function of the technology."""
 
 
 @dataclass(frozen=True)
@@ -50,31 +50,44 @@ class Swing:
         }
 
 
-def tornado(technology: AnalogTechnology, ratio: Ratio) -> list[Swing]:
-    """Swing of a ratio over every constant's range and over the ADC laws, largest first.
+def tornado(technology: AnalogTechnology, ratios: Ratios) -> dict[str, list[Swing]]:
+    """Swings of every ratio over the constants' ranges and over the ADC laws, largest first.
 
-    Constants that do not move the ratio are left out.
+    Constants that do not move a ratio are left out.
     """
-    base = ratio(technology)
-    swings = [_adc_swing(technology, ratio, base)]
-    for name, quantity in technology.quantities.items():
-        ends = [
-            ratio(replace(technology, constants=technology.constants.with_values({name: value})))
-            for value in (quantity.low, quantity.high)
-        ]
-        low, high = (f"{value:g} {quantity.unit}" for value in (quantity.low, quantity.high))
-        swings.append(Swing(name, low, high, ends[0], ends[1], base, quantity.source))
-    moving = [swing for swing in swings if swing.span > 1e-9 * abs(base)]
+    base = ratios(technology)
+    found: dict[str, list[Swing]] = {name: [] for name in base}
+    for name, swing in _adc_swings(technology, ratios, base).items():
+        found[name].append(swing)
+    for constant, quantity in technology.quantities.items():
+        low, high = (
+            ratios(replace(technology, constants=technology.constants.with_values({constant: end})))
+            for end in (quantity.low, quantity.high)
+        )
+        ends = [f"{end:g} {quantity.unit}" for end in (quantity.low, quantity.high)]
+        for name in base:
+            found[name].append(
+                Swing(
+                    constant, ends[0], ends[1], low[name], high[name], base[name], quantity.source
+                )
+            )
+    return {name: _sorted(swings) for name, swings in found.items()}
+
+
+def _sorted(swings: list[Swing]) -> list[Swing]:
+    moving = [swing for swing in swings if swing.span > 1e-9 * abs(swing.base)]
     return sorted(moving, key=lambda swing: -swing.span)
 
 
-def _adc_swing(technology: AnalogTechnology, ratio: Ratio, base: float) -> Swing:
+def _adc_swings(
+    technology: AnalogTechnology, ratios: Ratios, base: Mapping[str, float]
+) -> dict[str, Swing]:
     """Lowest and highest ratio over the named ADC laws."""
-    ratios: Mapping[str, float] = {
-        name: ratio(replace(technology, adc=law)) for name, law in ADC_LAWS.items()
-    }
-    low, high = (
-        min(ratios, key=lambda name: ratios[name]),
-        max(ratios, key=lambda name: ratios[name]),
-    )
-    return Swing("adc", low, high, ratios[low], ratios[high], base, "laws of evaluators/adc.py")
+    by_law = {law: ratios(replace(technology, adc=ADC_LAWS[law])) for law in ADC_LAWS}
+    swings = {}
+    for name in base:
+        ordered = sorted(by_law, key=lambda law, name=name: by_law[law][name])  # type: ignore[misc]
+        low, high = ordered[0], ordered[-1]
+        ends = by_law[low][name], by_law[high][name]
+        swings[name] = Swing("adc", low, high, *ends, base[name], "laws of evaluators/adc.py")
+    return swings

@@ -99,9 +99,10 @@ def exact_packing(sizes: Sequence[int], capacity: int) -> Packing:
             LinearConstraint(load, 0, capacity),
             LinearConstraint(busiest, -np.inf, 0),
         ],
-        integrality=np.ones(cells + groups),
+        integrality=np.ones(cells + groups, dtype=np.int64),
         bounds=Bounds(0, capacity),
     )
+    assert found.x is not None, found.message
     counts = np.rint(found.x[:cells]).astype(np.int64).reshape(groups, arrays)
     return [np.repeat(np.arange(arrays), row) for row in counts]
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from spaces.cim_mapping import CimChoices, CimMappingSpace
+from spaces.cim_model import CimModel, ProjectionSite
 from spaces.digital_cim import DigitalCimSpace
 from spaces.format_space import FormatSpace
 from spaces.nm_sparsity import NMSpace, candidate_patterns
@@ -50,6 +52,10 @@ SPACES["digital_cim"] = lambda: DigitalCimSpace(
 )
 SPACES["formats"] = lambda: FormatSpace({"K": 4, "N": 6}, 3, run_bits=(2, 3))
 SPACES["formats_of_a_weight"] = lambda: FormatSpace({"K": 4096, "N": 11008}, 4)
+SPACES["cim_mapping"] = lambda: CimMappingSpace(
+    CimModel("two", (ProjectionSite("a", 64, 64, 3), ProjectionSite("b", 64, 256, stage=1))),
+    CimChoices(mapping=("linear", "sparse", "dense_a"), block=(0, 32), adcs_per_array=(4, 8)),
+)
 SPACES.update(MAPPING_SPACES)
 
 
