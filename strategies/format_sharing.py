@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,14 +120,14 @@ def _k_median(costs: FloatArray, k: int) -> NDArray[np.intp]:
     sum_f open_f <= k. With open_f integral an optimal use_mf is, too.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
-    from scipy.sparse import eye_array, hstack, kron
+    from scipy.sparse import csr_array, eye_array, hstack, kron
 
     members, candidates = costs.shape
     uses = members * candidates
     each = kron(eye_array(members), np.ones((1, candidates)))
-    assign = hstack([np.zeros((members, candidates)), each])
+    assign: Any = hstack([csr_array((members, candidates)), each])
     spread = kron(np.ones((members, 1)), eye_array(candidates))
-    linked = hstack([-spread, eye_array(uses)])
+    linked: Any = hstack([-spread, eye_array(uses)])
     counted = np.concatenate([np.ones(candidates), np.zeros(uses)])[None, :]
     found = milp(
         np.concatenate([np.zeros(candidates), costs.ravel()]),
