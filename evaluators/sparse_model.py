@@ -21,17 +21,16 @@ from spaces.compression_format import UNCOMPRESSED, Format
 from spaces.format_grammar import parse_format
 from spaces.hardware import Hardware
 from spaces.loop_nest import MappingBatch
+from spaces.offered_formats import FormatOffer, flat_texts
+from spaces.shared_formats import DENSE_STORAGE
 from spaces.sparsity import DensitySpec, SparsityProfile, block, n_m, split_by_layer, unstructured
 from spaces.workload import Operator, Tensor, Workload
-
-DENSE_STORAGE = "none"
-"""Name of uncompressed storage among the offered formats."""
 
 BASELINES = (DENSE_STORAGE, "bitmap", "rle", "csr", "coo")
 """Formats that every study prices alone, one for all tensors, each with its own best mappings."""
 
-SINGLE_LEVEL = ("bitmap", "coo", *(f"RLE(*,r={bits})" for bits in range(2, 9)))
-"""Formats of one compressed level over the whole tile, at every run width: the flat baseline."""
+FLAT = flat_texts((2, 3, 4, 5, 6, 8, 10))
+"""Formats of one compressed level, at every run width: the baseline that headlines are led by."""
 
 BEST_SINGLE = "best tuned single-level"
 THIS_STUDY = "this study"
@@ -50,9 +49,8 @@ class SparseModel:
         workload: Operators with counts, tokens and precision.
         sparsity: Zeros of every tensor; layer-wise densities split operators.
         hardware: The accelerator.
-        offered: Tensor class -> format names that trials choose from, `*` standing for all of a
-            tensor's dimensions; tensors of other classes and tensors without zeros are stored
-            uncompressed.
+        offered: Tensor class -> formats that trials choose from; tensors of other classes and
+            tensors without zeros are stored uncompressed.
         technology: Prices of accesses and computes.
         optimization: Gating and skipping; levels may be called `innermost` and `outermost`, rules
             on tensors that an operator lacks rest there.
@@ -62,7 +60,7 @@ class SparseModel:
     workload: Workload
     sparsity: SparsityProfile
     hardware: Hardware
-    offered: Mapping[str, Sequence[str]]
+    offered: Mapping[str, FormatOffer]
     technology: Technology = field(default_factory=Technology)
     optimization: SparseOptimization = NO_OPTIMIZATION
     stationarity: str = "implicit"
@@ -76,8 +74,8 @@ class SparseModel:
     def names(self) -> Mapping[str, tuple[str, ...]]:
         """Tensor class -> every format name in use: the offered ones and the baselines."""
         return {
-            tensor_class: tuple(dict.fromkeys((DENSE_STORAGE, *names, *BASELINES, *SINGLE_LEVEL)))
-            for tensor_class, names in self.offered.items()
+            tensor_class: tuple(dict.fromkeys((DENSE_STORAGE, *offer.texts, *BASELINES, *FLAT)))
+            for tensor_class, offer in self.offered.items()
         }
 
     @cached_property
@@ -143,9 +141,7 @@ class SparseModel:
     def _formats(self, tensor: Tensor) -> tuple[Format, ...]:
         dimensions = [dimension.name for dimension in tensor.dimensions]
         names = self.names[tensor.tensor_class.value]
-        whole = ",".join(dimensions)
-        texts = [name.replace("*", whole) for name in names[1:]]
-        return (UNCOMPRESSED, *(parse_format(text, dimensions) for text in texts))
+        return (UNCOMPRESSED, *(parse_format(name, dimensions) for name in names[1:]))
 
     # --- what a nested search asks for --------------------------------------------------------
 
@@ -212,7 +208,7 @@ class SparseModel:
         single = {name: self._offer([name], goal) for name in BASELINES}
         named = {
             **single,
-            BEST_SINGLE: self._offer(SINGLE_LEVEL, goal),
+            BEST_SINGLE: self._offer(FLAT, goal),
             THIS_STUDY: dict(decisions),
         }
         return {name: (self, chosen) for name, chosen in named.items()}

@@ -17,8 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 
+from spaces.offered_formats import FormatOffer
 from spaces.parameter_space import ParameterSpace
 from spaces.space import Columns
+
+DENSE_STORAGE = "none"
+"""Name of uncompressed storage among the offered formats."""
 
 GOALS = ("energy", "latency", "edp")
 """What the mapping of each operator minimises."""
@@ -31,25 +35,23 @@ class SharedFormatSpace:
     offered list, so that {rle, csr} and {csr, rle} are one design.
 
     Attributes:
-        offered: Tensor class -> format names to choose from.
+        offered: Tensor class -> format texts to choose from, uncompressed storage (`none`) first.
         slots: Formats an accelerator supports per tensor class; a repeated choice means fewer.
         goals: Mapping goals to choose from.
     """
 
     def __init__(
-        self, offered: Mapping[str, Sequence[str]], slots: int = 2, goals: Sequence[str] = GOALS
+        self, offered: Mapping[str, FormatOffer], slots: int = 2, goals: Sequence[str] = GOALS
     ) -> None:
         if slots < 1:
             raise ValueError(f"space.slots must be >= 1, got {slots}")
-        for tensor_class, names in offered.items():
-            if len(set(names)) != len(names) or not names:
-                raise ValueError(
-                    f"space.offered.{tensor_class} must list distinct formats, got {list(names)}"
-                )
         unknown = [goal for goal in goals if goal not in GOALS]
         if unknown or not goals:
             raise ValueError(f"space.goals must be among {', '.join(GOALS)}, got {list(goals)}")
-        self.offered = {str(key): tuple(map(str, names)) for key, names in offered.items()}
+        self.offered = {
+            tensor_class: tuple(dict.fromkeys((DENSE_STORAGE, *offer.texts)))
+            for tensor_class, offer in offered.items()
+        }
         self.slots = slots
         self.goals = tuple(goals)
 

@@ -8,6 +8,7 @@ from evaluators.priced_design import price_design
 from evaluators.sparse_model import BASELINES, BEST_SINGLE, SparseModel
 from spaces.hardware import Hardware, Level
 from spaces.mapping_space import MappingSpace
+from spaces.offered_formats import listed_offer
 from spaces.sparsity import DensityRule, SparsityProfile, n_m, unstructured
 from spaces.workload import TensorClass, Workload, matmul
 
@@ -34,7 +35,7 @@ def make_model(**changes: object) -> SparseModel:
         tokens=2,
     )
     sparsity = SparsityProfile("p", weight=unstructured(0.3))
-    arguments = {"offered": {"weight": ["bitmap", "csr"]}} | changes
+    arguments = {"offered": {"weight": listed_offer(["bitmap", "csr"])}} | changes
     return SparseModel(workload, sparsity, HARDWARE, **arguments)
 
 
@@ -85,7 +86,7 @@ def test_every_baseline_is_a_full_set_of_decisions() -> None:
 def test_comparisons_price_each_format_alone_and_the_tuned_single_level() -> None:
     first, strip = make_model().comparisons(DECISIONS).values()
     assert set(BASELINES) < set(first)
-    assert first[BEST_SINGLE][1]["weight_format_4"] == "RLE(*,r=3)"
+    assert first[BEST_SINGLE][1]["weight_format_6"] == "RLE(*,r=3)"
     labels = {name.split(":")[0] for name in strip if not name.startswith("2:4")}
     assert {"density 0.5", "density 0.1"} <= labels
 
@@ -149,7 +150,7 @@ def test_layer_wise_densities_split_operators() -> None:
         replace(workload, operators=(operator,)),
         SparsityProfile("p", weight=unstructured(0.3), rules=rules),
         HARDWARE,
-        {"weight": ["bitmap"]},
+        {"weight": listed_offer(["bitmap"])},
     )
     assert [o.count for o in model.operators] == [2, 2]
     assert model.part_keys == (0, 1)

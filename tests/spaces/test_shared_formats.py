@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from spaces.offered_formats import listed_offer
 from spaces.shared_formats import SharedFormatSpace
 
-SPACE = SharedFormatSpace({"weight": ["none", "bitmap", "rle"], "activation": ["none", "csr"]}, 2)
+OFFER = {"weight": listed_offer(["bitmap", "rle"]), "activation": listed_offer(["none", "csr"])}
+SPACE = SharedFormatSpace(OFFER, 2)
 
 
 def rows(columns):
@@ -50,9 +52,8 @@ def test_describe_lists_each_format_once() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (({"weight": ["a", "a"]}, 1), "space.offered.weight must list distinct formats"),
-        (({"weight": ["a"]}, 0), "space.slots must be >= 1, got 0"),
-        (({"weight": ["a"]}, 1, ["speed"]), "space.goals must be among energy, latency, edp"),
+        ((OFFER, 0), "space.slots must be >= 1, got 0"),
+        ((OFFER, 1, ["speed"]), "space.goals must be among energy, latency, edp"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message) -> None:
