@@ -69,8 +69,9 @@ def _partitioned(
     accumulator = _accumulator(bill, shape, total, word + np.log2(shape.p), options)
     bill.macs_per_cycle = shape.cells * shape.bs / options.input_bits
     bill.cycles_per_vector = options.input_bits / shape.bs
+    bill.columns = shape.c
     place = _place_value_delay(shape, shape.r, options.weight_bits)
-    if options.pipeline is Pipeline.PSUM:
+    if options.pipeline == Pipeline.PSUM:
         front = select_delay + 1.0 + tree_delay(shape.r, options.weight_bits) + place
         bill.stages_gates = [front, tree_delay(shape.p, word) + accumulator]
         bill.pipeline_cycles = np.full_like(shape.p, 2.0)
@@ -99,6 +100,7 @@ def _monolithic(mux_inputs: int | None) -> Callable[[MacroShape, MacroOptions], 
         bill.stages_gates[0] = bill.stages_gates[0] + np.log2(group) * MUX2_DELAY
         bill.macs_per_cycle = shape.cells * shape.bs / options.input_bits
         bill.cycles_per_vector = options.input_bits / shape.bs
+        bill.columns = shape.c
         return bill
 
     return build
@@ -115,6 +117,7 @@ def _sdp_like(shape: MacroShape, options: MacroOptions) -> PartsBill:
     _one_tree(bill, shape, options, options.weight_bits + 1)
     bill.macs_per_cycle = shape.cells * 2.0 * shape.bs / options.input_bits
     bill.cycles_per_vector = options.input_bits / (2.0 * shape.bs)
+    bill.columns = shape.c
     return bill
 
 
@@ -125,7 +128,7 @@ def _one_tree(bill: PartsBill, shape: MacroShape, options: MacroOptions, tree_bi
     word = _sum_bits(total, shape.bs, tree_bits)
     accumulator = _accumulator(bill, shape, total, word, options)
     place = _place_value_delay(shape, total, tree_bits)
-    if options.pipeline is Pipeline.PSUM:
+    if options.pipeline == Pipeline.PSUM:
         bill.stages_gates = [1.0 + tree_delay(total, tree_bits) + place + accumulator]
         bill.pipeline_cycles = np.ones_like(shape.p)
         return
@@ -172,15 +175,16 @@ def _tensor_core(
 ) -> Callable[[MacroShape, MacroOptions], PartsBill]:
     """A systolic array of bit-parallel MACs with the peak rate of the compute-in-memory macro.
 
-    Each of the P R C bs / Bi processing elements has an array multiplier, an accumulating adder,
-    input, weight and partial-sum registers, and a `sparse_group`-to-1 input multiplexer.
+    P R rows of C bs / Bi processing elements, each with an array multiplier, an accumulating
+    adder, input, weight and partial-sum registers, and a `sparse_group`-to-1 input multiplexer.
     """
 
     def build(shape: MacroShape, options: MacroOptions) -> PartsBill:
         bill = PartsBill()
         bi, bw = float(options.input_bits), float(options.weight_bits)
         a_in, a_w = options.input_toggle_rate, options.weight_bit_density
-        elements = shape.cells * shape.bs / bi
+        columns = np.maximum(shape.c * shape.bs / bi, 1.0)
+        elements = shape.p * shape.r * columns
         psum = bi + bw + np.log2(shape.p * shape.r)
         bill.multipliers(elements * bi * bw, a_in)
         bill.adders("multiplier arrays", elements * (bi - 1.0) * bw, a_in * a_w)
@@ -191,9 +195,16 @@ def _tensor_core(
         bill.registers("weight registers", elements * (bw + np.log2(sparse_group)), 0.0)
         bill.cell_bits = np.full_like(shape.p, bw + np.log2(sparse_group))
         bill.sram_bits = np.zeros_like(shape.p)
-        multiply = 1.0 + (bi - 1.0) * SUM_DELAY + tree_delay(2, bw)
-        bill.stages_gates = [multiply + accumulator_delay(psum, bi + bw) + 2 * MUX2_DELAY]
-        bill.pipeline_cycles = shape.p * shape.r * shape.bs / bi + shape.c
+        select = MUX2_DELAY * np.log2(sparse_group)
+        halves = [1.0 + select + bi / 2.0 * SUM_DELAY, (bi / 2.0 - 1.0) * SUM_DELAY]
+        carry, accumulate = _ripple_delay(np.array(bw)), accumulator_delay(psum, bi + bw)
+        bill.stages_gates = [halves[0] + halves[1] + carry + accumulate]
+        if options.pipeline == Pipeline.EVERY_STAGE:
+            bill.registers("multiplier registers", elements * 4.0 * (bi + bw), a_in)
+            stages = (halves[0], halves[1] + carry, accumulate)
+            bill.stages_gates = [np.zeros_like(shape.p) + stage for stage in stages]
+        bill.pipeline_cycles = shape.p * shape.r + columns + len(bill.stages_gates) - 1.0
+        bill.columns = columns
         bill.macs_per_cycle = elements
         bill.cycles_per_vector = np.ones_like(shape.p)
         return bill

@@ -59,6 +59,10 @@ class MacroOptions:
         for name in ("weight_bits", "input_bits", "psum_depth"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if self.pipeline not in list(Pipeline):
+            raise ValueError(
+                f"pipeline must be one of {', '.join(Pipeline)}, got {self.pipeline!r}"
+            )
         for name in ("input_toggle_rate", "weight_bit_density"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
@@ -88,7 +92,7 @@ class PartsBill:
         cell_bits: Stored bits per weight, metadata included.
         sram_bits: Bits held in SRAM cells (0 where weights stand in registers).
         stages_gates: Gate delays of every pipeline stage.
-        pipeline_cycles, macs_per_cycle, cycles_per_vector: See `MacroCost`.
+        pipeline_cycles, macs_per_cycle, cycles_per_vector, columns: See `MacroCost`.
     """
 
     area_gates: dict[str, FloatArray] = field(default_factory=dict)
@@ -99,6 +103,7 @@ class PartsBill:
     pipeline_cycles: FloatArray = field(default_factory=lambda: np.ones(0))
     macs_per_cycle: FloatArray = field(default_factory=lambda: np.ones(0))
     cycles_per_vector: FloatArray = field(default_factory=lambda: np.ones(0))
+    columns: FloatArray = field(default_factory=lambda: np.ones(0))
 
     def adders(self, name: str, count: FloatArray, activity: float) -> None:
         """Add full adders."""

@@ -110,6 +110,10 @@ class CimOptions:
     static_mw_per_mm2: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.residency not in list(Residency):
+            raise ValueError(
+                f"residency must be one of {', '.join(Residency)}, got {self.residency!r}"
+            )
         if self.dram_bits_per_cycle <= 0 or self.static_mw_per_mm2 < 0:
             raise ValueError(
                 "dram_bits_per_cycle must be > 0 and static_mw_per_mm2 >= 0, got "
@@ -169,7 +173,7 @@ class DigitalCimEvaluator:
             "stored_macs": total["stored_macs"],
         }
         violations: dict[str, FloatArray] = {}
-        if self.options.residency is Residency.MACRO:
+        if self.options.residency == Residency.MACRO:
             violations["cim_capacity"] = total["tiles"] / designs.machines.macros - 1.0
         return Evaluation(metrics, violations)
 
@@ -226,10 +230,7 @@ class DigitalCimEvaluator:
         machines = designs.machines
         macro = macro_cost(machines, self.options.macro)
         patterns = (*designs.nm.patterns, DENSE_PATTERN)
-        cells = np.rint(macro.macs_per_cycle * macro.cycles_per_vector / machines.columns).astype(
-            np.int64
-        )
-        reach = coverage(machines, patterns, cells)
+        reach = coverage(machines, patterns)
         shapes = self._shapes(designs.nm.layers)
         return macro, _gemm_costs(machines, macro, reach, shapes, self.options)
 
@@ -281,7 +282,7 @@ def _gemm_costs(
     options: CimOptions,
 ) -> dict[str, FloatArray]:
     """Every cost of one product, per design, pattern and shape: arrays of shape (n, q, s)."""
-    columns = machines.columns[:, None, None].astype(np.float64)
+    columns = macro.columns[:, None, None]
     macros = machines.macros[:, None, None].astype(np.float64)
     k_tiles = np.ceil(shapes.reduction / reach.reach[:, :, None])
     out_tiles = np.ceil(shapes.outputs / columns) * np.ones_like(k_tiles)
@@ -304,7 +305,7 @@ def _gemm_costs(
     selects = tiles * _select_bits(machines)[:, None, None] * reach.passes[:, :, None]
     scale = options.macro.technology.memory_energy_scale
     cost["select_pj"] = selects * BUFFER_READ_PJ_PER_BIT * scale
-    streamed = bits if options.residency is Residency.DRAM else np.zeros_like(bits)
+    streamed = bits if options.residency == Residency.DRAM else np.zeros_like(bits)
     cost["dram_pj"] = streamed * DRAM_READ_PJ_PER_BIT
     return cost
 
@@ -317,12 +318,12 @@ def _latency(
     options: CimOptions,
 ) -> FloatArray:
     """Cycles without the pipeline's depth; a tile is loaded column by column, one per cycle."""
-    if options.residency is Residency.MACRO:
+    if options.residency == Residency.MACRO:
         return np.asarray(waves * busy)
-    if options.residency is Residency.BUFFER:
+    if options.residency == Residency.BUFFER:
         return np.asarray(waves * (busy + columns))
     hidden = waves * np.maximum(busy, columns) + columns
-    if options.residency is Residency.DRAM:
+    if options.residency == Residency.DRAM:
         return np.asarray(np.maximum(hidden, bits / options.dram_bits_per_cycle))
     return np.asarray(hidden)
 
@@ -348,7 +349,7 @@ def _traffic(
     psum = (k_tiles - 1.0) * width * (BUFFER_READ_PJ_PER_BIT + BUFFER_WRITE_PJ_PER_BIT)
     load = stored * macro.cell_bits[:, None, None]
     load = load * (CELL_WRITE_PJ_PER_BIT + BUFFER_READ_PJ_PER_BIT)
-    loaded = options.residency is not Residency.MACRO
+    loaded = options.residency != Residency.MACRO
     return {
         "activation_pj": reads * bits_in * BUFFER_READ_PJ_PER_BIT * scale,
         "psum_pj": results * (psum + bits_in * BUFFER_WRITE_PJ_PER_BIT) * scale,

@@ -31,6 +31,7 @@ class MacroCost:
         pipeline_cycles: Cycles from an input to its result, >= 1.
         macs_per_cycle: Products issued per cycle, in full operand width (bit-serial: a fraction).
         cycles_per_vector: Cycles that one input vector occupies a macro.
+        columns: Output channels per macro (fewer than configured on bit-parallel arrays).
         cell_bits: Stored bits per weight cell, metadata included.
     """
 
@@ -40,6 +41,7 @@ class MacroCost:
     pipeline_cycles: FloatArray
     macs_per_cycle: FloatArray
     cycles_per_vector: FloatArray
+    columns: FloatArray
     cell_bits: FloatArray
 
     @property
@@ -102,7 +104,9 @@ def _assemble(
     area: dict[str, FloatArray] = {}
     energy: dict[str, FloatArray] = {}
     cells = np.zeros(n)
-    columns = {name: np.zeros(n) for name in ("clock", "pipeline", "macs", "cycles", "bits")}
+    columns = {
+        name: np.zeros(n) for name in ("clock", "pipeline", "macs", "cycles", "columns", "bits")
+    }
     for rows, bill in bills:
         for name, gates in bill.area_gates.items():
             area.setdefault(name, np.zeros(n))[rows] = gates * technology.gate_area_um2
@@ -113,6 +117,7 @@ def _assemble(
         columns["pipeline"][rows] = bill.pipeline_cycles
         columns["macs"][rows] = bill.macs_per_cycle
         columns["cycles"][rows] = bill.cycles_per_vector
+        columns["columns"][rows] = bill.columns
         columns["bits"][rows] = bill.cell_bits
     return MacroCost(
         area_um2={**area, "cells": cells},
@@ -121,5 +126,6 @@ def _assemble(
         pipeline_cycles=columns["pipeline"],
         macs_per_cycle=columns["macs"],
         cycles_per_vector=columns["cycles"],
+        columns=columns["columns"],
         cell_bits=columns["bits"],
     )

@@ -98,9 +98,7 @@ class Coverage:
         return self.kept / self.group
 
 
-def coverage(
-    machines: MacroBatch, patterns: Sequence[NMPattern], rows_per_pass: NDArray[np.int64]
-) -> Coverage:
+def coverage(machines: MacroBatch, patterns: Sequence[NMPattern]) -> Coverage:
     """Covering pattern, reach and passes of every machine and pattern.
 
     With R rows and P sub-macros::
@@ -111,7 +109,6 @@ def coverage(
     Args:
         machines: n machines.
         patterns: q patterns.
-        rows_per_pass: Weight cells along the reduction of a monolithic machine, shape (n,).
     """
     keys = np.stack([machines.architecture, machines.sub_macros], axis=1)
     unique, inverse = np.unique(keys, axis=0, return_inverse=True)
@@ -122,7 +119,7 @@ def coverage(
     stacked = rows // -(-kept // p)
     partitioned = np.isin(machines.architecture, [ARCHITECTURES.index(a) for a in PARTITIONED])
     groups = np.where(kept <= p, beside, stacked)
-    groups = np.where(partitioned[:, None], groups, rows_per_pass[:, None] // kept)
+    groups = np.where(partitioned[:, None], groups, rows * p // kept)
     return Coverage(
         kept=kept.astype(np.float64),
         group=group.astype(np.float64),

@@ -187,7 +187,7 @@ class _Macro:
         merges = self.machine.geometry.sub_macros.bit_length() - 1
         front = [self._select, self._multiply, *[self._add_rows] * rows]
         back = [*[self._merge] * merges, self._accumulate]
-        if self.machine.pipeline is Pipeline.PSUM:
+        if self.machine.pipeline == Pipeline.PSUM:
             return [_composed(front), _composed(back)]
         return [*front, _hold, _hold, *back]
 

@@ -7,7 +7,7 @@ its text and its statistics are read once and kept; nothing but the statistics c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -69,6 +69,10 @@ class NMFidelity:
                 raise ValueError(
                     f"{name} must be one of {', '.join(kind)}, got {getattr(self, name)!r}"
                 )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Settings only: a worker process reads model and text itself."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @cached_property
     def streamed(self) -> StreamedModel:

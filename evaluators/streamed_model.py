@@ -87,6 +87,11 @@ class StreamedModel:
         """Weights of one linear layer, shape (outputs, inputs), read now."""
         return np.asarray(self.folder.tensor(self._stored_name(f"{linear}.weight")).numpy())
 
+    def shape(self, linear: str) -> tuple[int, int]:
+        """(outputs, inputs) of one linear layer."""
+        outputs, inputs = self.module.get_submodule(linear).weight.shape
+        return int(outputs), int(inputs)
+
     def stored_name(self, linear: str) -> str:
         """Name of a linear layer's weight in the safetensors files."""
         return self._stored_name(f"{linear}.weight")

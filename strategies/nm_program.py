@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spaces.nm_sparsity import NMBatch, NMPattern
+
+if TYPE_CHECKING:
+    from scipy.optimize import LinearConstraint
 
 FloatArray = NDArray[np.float64]
 
@@ -245,7 +249,7 @@ def _milp(
     return choice, found[1]
 
 
-def _highs(cost: FloatArray, limits: list[object]) -> tuple[FloatArray, float] | None:
+def _highs(cost: FloatArray, limits: Sequence[LinearConstraint]) -> tuple[FloatArray, float] | None:
     """Binary optimum and dual bound by HiGHS; None when infeasible.
 
     HiGHS sometimes ends in a solve error that is gone without presolve.
@@ -258,8 +262,8 @@ def _highs(cost: FloatArray, limits: list[object]) -> tuple[FloatArray, float] |
     for presolve in (True, False):
         result = so.milp(
             cost,
-            constraints=limits,
-            integrality=np.ones(len(cost)),
+            constraints=list(limits),
+            integrality=np.ones(len(cost), dtype=np.int64),
             bounds=so.Bounds(0.0, 1.0),
             options={"mip_rel_gap": OPTIMALITY_GAP / 10, "presolve": presolve},
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -266,14 +267,58 @@ def _nearest_density(task: SelectionTask, density: FloatArray, group: int) -> Fl
     return np.where(usable[None, :], cost, np.nan)
 
 
+class DescribesModel(Protocol):
+    """An evaluator that knows a model's statistics."""
+
+    def statistics(self) -> NMStatistics:
+        """Statistics of the units that share an N:M."""
+        ...
+
+
+def selection_strategy(
+    space: NMSpace,
+    evaluator: DescribesModel,
+    method: str = "retained_saliency",
+    target_sparsities: Sequence[float] = (0.5, 0.6, 0.7, 0.8),
+    tolerance: float = DEFAULT_TOLERANCE,
+) -> NMSelectionStrategy:
+    """The strategy for a study whose evaluator describes its model.
+
+    Args:
+        space: The N:M space; methods choose among its candidates.
+        evaluator: Gives the statistics.
+        method: Name, see `METHODS`.
+        target_sparsities: One assignment each.
+        tolerance: Allowed deviation from them.
+
+    Raises:
+        ValueError: If the evaluator has no statistics or the method does not exist.
+    """
+    if not hasattr(evaluator, "statistics"):
+        raise ValueError(
+            f"strategy: {type(evaluator).__name__} has no statistics of a model; use an evaluator "
+            "such as nm_tradeoff"
+        )
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    statistics = evaluator.statistics().offering(space.patterns)
+    tasks = [
+        SelectionTask(statistics, target, tolerance, space.forced_dense)
+        for target in target_sparsities
+    ]
+    return NMSelectionStrategy(space, method, tasks)
+
+
 class NMSelectionStrategy:
     """A selection method as a strategy: it asks for one assignment per target sparsity, then stops.
+
+    Assignments that it was told of already (on resume, or as baselines) are not asked for again.
 
     Attributes:
         space: The N:M space; its layers are the units of the statistics.
         method: Name of the method.
         tasks: One per target sparsity.
-        selections: What was proposed so far, with certificates.
+        selections: What was selected so far, with certificates.
     """
 
     def __init__(self, space: NMSpace, method: str, tasks: Sequence[SelectionTask]) -> None:
@@ -281,22 +326,24 @@ class NMSelectionStrategy:
         self.method = method
         self.tasks = list(tasks)
         self.selections: list[NMSelection] = []
+        self._told: set[bytes] = set()
 
     def ask(self, n: int) -> Columns:
         """The next n targets' assignments; fewer, even none, at the end."""
-        first = len(self.selections)
-        for task in self.tasks[first : first + n]:
-            self.selections.append(select(self.method, task))
-        found = self.selections[first:]
+        found: list[NDArray[np.int64]] = []
+        while len(found) < n and len(self.selections) < len(self.tasks):
+            self.selections.append(select(self.method, self.tasks[len(self.selections)]))
+            choice = self._in_space(self.selections[-1])
+            if choice.tobytes() not in self._told:
+                found.append(choice)
         if not found:
             return {name: np.zeros(0, dtype=np.int64) for name in self.space.parameters}
-        choice = np.stack([self._in_space(selection) for selection in found])
-        return self.space.encode(NMBatch(self.space.layers, self.space.patterns, choice))
+        return self.space.encode(NMBatch(self.space.layers, self.space.patterns, np.stack(found)))
 
     def tell(self, columns: Columns, evaluation: Evaluation) -> None:
-        """Count the assignments that a resumed study already has."""
-        done = len(next(iter(columns.values()))) if columns else 0
-        self.told = getattr(self, "told", 0) + done
+        """Remember what has been evaluated."""
+        if len(evaluation):
+            self._told |= {row.tobytes() for row in self.space.decode(columns).choice}
 
     def _in_space(self, selection: NMSelection) -> NDArray[np.int64]:
         """Indices of the chosen patterns among the space's candidates.

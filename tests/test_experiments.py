@@ -8,7 +8,10 @@ from strategies.catalogue import experiments, read_experiment
 from tests.test_run import run
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = [experiment.name for experiment in experiments()]
+NAMES = [
+    pytest.param(experiment.name, marks=[pytest.mark.llm] if "'llm'" in experiment.needs else [])
+    for experiment in experiments()
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

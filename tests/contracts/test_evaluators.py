@@ -30,6 +30,7 @@ EXPERIMENTS: dict[str, list[str]] = {
     "cim_mapping_search": [],
     "block_diagonal_cim": [],
     "adc_sweep": [],
+    "flexcim": [],
     "llama_decode": SMALL,
 }
 """Experiment -> overrides that keep its evaluation small."""

@@ -92,7 +92,7 @@ def test_in_cell_multiplexer_area(architecture: str, percent: float) -> None:
     ],
 )
 def test_reduction_length_of_one_pass(text: str, reach: int) -> None:
-    covered = coverage(machines(), [NMPattern.parse(text)], np.array([128]))
+    covered = coverage(machines(), [NMPattern.parse(text)])
     assert covered.reach[0, 0] == reach
 
 
@@ -262,3 +262,24 @@ def test_unknown_nm_layer() -> None:
     evaluator = DigitalCimEvaluator((GemmLayer("g", 1, 64, 9, "other"),))
     with pytest.raises(ValueError, match="'g' follows the N:M choice 'other'"):
         evaluator.evaluate(design("1:4"))
+
+
+def test_options_are_read_as_they_are_written() -> None:
+    """A configuration gives names, not enum members."""
+    named = CimOptions(MacroOptions(pipeline="every_stage"), "macro")  # type: ignore[arg-type]
+    evaluator = DigitalCimEvaluator((GemmLayer("g", 1, 128, 32, "block.0"),), named)
+    result = evaluator.evaluate(design("1:1"))
+    assert result.metrics["latency_cycles"][0] == 8 + 12 - 1
+    with pytest.raises(ValueError, match="residency must be one of macro, buffer"):
+        CimOptions(residency="cloud")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="pipeline must be one of psum, every_stage"):
+        MacroOptions(pipeline="deep")  # type: ignore[arg-type]
+
+
+def test_a_systolic_array_has_the_peak_rate_of_the_macro() -> None:
+    for bits in (1, 8):
+        dense = macro_cost(machines(architecture="dense", bits_per_cycle=bits), MacroOptions())
+        array = macro_cost(
+            machines(architecture="tensor_core", bits_per_cycle=bits), MacroOptions()
+        )
+        assert array.macs_per_cycle[0] == dense.macs_per_cycle[0]

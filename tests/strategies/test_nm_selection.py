@@ -261,6 +261,9 @@ def test_strategy_asks_for_every_target_once() -> None:
     strategy.tell(first, Evaluation({"loss": np.zeros(2)}))
     assert len(strategy.ask(2)["nm.h.0.q"]) == 1
     assert len(strategy.ask(2)["nm.h.0.q"]) == 0
+    resumed = NMSelectionStrategy(space, "retained_saliency", tasks)
+    resumed.tell(first, Evaluation({"loss": np.zeros(2)}))
+    assert len(resumed.ask(5)["nm.h.0.q"]) == 1
     densities = space.decode(first).density
     share = statistics.parameters / statistics.parameters.sum()
     np.testing.assert_allclose(1 - densities @ share, [0.4, 0.5], atol=0.02)
