@@ -243,7 +243,8 @@ def spread_directions(n_objectives: int, n_points: int) -> FloatArray:
 
     if n_objectives < 2:
         raise ValueError(
-            "strategy.algorithm: reference directions need at least two objectives; use pymoo_ga or pymoo_de"
+            "strategy.algorithm: reference directions need at least two objectives; "
+            "use pymoo_ga or pymoo_de"
         )
     partitions = 1
     while comb(partitions + n_objectives, n_objectives - 1) <= n_points:

@@ -15,7 +15,7 @@ import numpy as np
 
 from spaces.space import Space
 from strategies.child_runs import flattened, plain_name, shown_metrics, shown_params
-from strategies.objective import Goal
+from strategies.study_result import StudyResult
 from strategies.trial_batch import StudyMeta, TrialBatch
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ HISTORY_TAG = "history_trials"
 PARENT_TAG = "mlflow.parentRunId"
 
 MAX_HISTORY_TRIALS = 20_000
-"""Trials in the metric histories (0.6 ms each); improvements are logged beyond it too."""
+"""Trials in the metric histories (0.6 ms each); gains in `best/` are logged beyond it too."""
 
 _PARAMS_PER_CALL = 100
 _METRICS_PER_CALL = 1000
@@ -141,38 +141,53 @@ class RunWriter:
         from mlflow.entities import RunTag
 
         stop = batch.first + len(batch)
-        metrics = [*self._improvements(batch), *self._values(batch, self.meta.goal)]
-        tags = [RunTag(HISTORY_TAG, str(min(stop, MAX_HISTORY_TRIALS)))]
+        metrics = [*self._improvements(batch), *self._values(batch)]
         if stop > self._history_from:
             for start in range(0, len(metrics), _METRICS_PER_CALL):
                 part = metrics[start : start + _METRICS_PER_CALL]
                 self.client.log_batch(self.parent_id, metrics=part)
-            if batch.first < MAX_HISTORY_TRIALS:
-                self.client.log_batch(self.parent_id, tags=tags)
+            self.client.log_batch(self.parent_id, tags=[RunTag(HISTORY_TAG, str(stop))])
 
-    def _values(self, batch: TrialBatch, goal: Goal) -> Iterable[Metric]:
+    def write_late_gains(self, result: StudyResult) -> None:
+        """Add the gains of trials beyond the histories to `best/`."""
+        from mlflow.entities import Metric
+
+        late = result.losses[MAX_HISTORY_TRIALS:]
+        for index, objective in enumerate(self.meta.goal.objectives if len(late) else ()):
+            known = result.losses[:MAX_HISTORY_TRIALS, index].min()
+            best = np.minimum.accumulate(np.concatenate([[known], late[:, index]]))
+            gains = np.flatnonzero(best[1:] < best[:-1]) + MAX_HISTORY_TRIALS
+            name = f"best/{plain_name(objective.metric)}"
+            for number in gains[-_METRICS_PER_CALL:].tolist():
+                trial = result.reader.trials([number])
+                value = float(trial.evaluation.metrics[objective.metric][0])
+                metric = Metric(name, value, int(trial.finished_unix_s * 1000), number)
+                self.client.log_batch(self.parent_id, metrics=[metric])
+
+    def _values(self, batch: TrialBatch) -> Iterable[Metric]:
+        """Finite objectives of the trials that have no history yet."""
         from mlflow.entities import Metric
 
         ended_ms = int(batch.finished_unix_s * 1000)
-        for name in goal.metrics:
+        for name in self.meta.goal.metrics:
             for index, value in enumerate(batch.evaluation.metrics[name].tolist()):
                 step = batch.first + index
-                if np.isfinite(value) and self._history_from <= step < MAX_HISTORY_TRIALS:
+                if np.isfinite(value) and step >= self._history_from:
                     yield Metric(f"search/{plain_name(name)}", value, ended_ms, step)
 
     def _improvements(self, batch: TrialBatch) -> Iterable[Metric]:
+        """Feasible trials that beat all before them in one objective."""
         from mlflow.entities import Metric
 
         ended_ms = int(batch.finished_unix_s * 1000)
-        feasible = batch.evaluation.feasible
-        for objective in self.meta.goal.objectives:
-            values = batch.evaluation.metrics[objective.metric]
-            losses = np.where(feasible, objective.loss(values), np.inf)
-            for index in np.flatnonzero(losses < self._best.get(objective.metric, np.inf)):
-                if losses[index] < self._best.get(objective.metric, np.inf):
-                    self._best[objective.metric] = float(losses[index])
-                    name = f"best/{plain_name(objective.metric)}"
-                    yield Metric(name, float(values[index]), ended_ms, batch.first + int(index))
+        losses = self.meta.goal.losses(batch.evaluation)
+        losses = np.where(batch.evaluation.feasible[:, None], losses, np.inf)
+        for name, column in zip(self.meta.goal.metrics, losses.T, strict=True):
+            for index, loss in enumerate(column.tolist()):
+                if loss < self._best.get(name, np.inf):
+                    self._best[name] = loss
+                    value = float(batch.evaluation.metrics[name][index])
+                    yield Metric(f"best/{plain_name(name)}", value, ended_ms, batch.first + index)
 
     def write_summary(self, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """Log final metrics and tags on the parent run."""

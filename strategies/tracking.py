@@ -42,6 +42,9 @@ CHUNK = 32
 PATIENCE_S = 4.0
 """After a study, a longer wait for its tracking is announced [s]."""
 
+LARGE_CHUNK = 1024
+"""Trials read at a time once only the histories follow."""
+
 _STATUS = {"interrupted": "KILLED", "error": "FAILED"}
 
 
@@ -211,11 +214,15 @@ class MlflowTracker:
                 while self._recorded <= done and not self._closing:
                     self._bell.wait()
                 recorded, closing = self._recorded, self._closing
-            while done < recorded:
-                stop = min(done + CHUNK, recorded) if done < self._quota else recorded
-                for batch in reader.batches(done, stop):
+            last = min(recorded, MAX_HISTORY_TRIALS)
+            while done < last:
+                stop = min(done + (CHUNK if done < self._quota else LARGE_CHUNK), last)
+                for batch in list(
+                    reader.batches(done, stop)
+                ):  # no open read while runs are written
                     self._write(writer, batch)
                 done = stop
+            done = max(done, recorded)
             if closing and done >= self._recorded:
                 return
 
@@ -237,6 +244,7 @@ class MlflowTracker:
         """Chosen child runs, summary, table and artifacts; then end the parent run."""
         result = self._result
         if result is not None:
+            writer.write_late_gains(result)
             kept = self._write_chosen(writer, result)
             writer.write_summary({**_summary(result), **kept, **self._summary}, _tags(result))
             self._log_table(writer, result.frame())

@@ -174,6 +174,29 @@ def test_a_large_study_keeps_the_first_the_front_the_best_and_the_winners(tracke
     assert len(history) == 400
 
 
+def test_gains_beyond_the_histories_are_logged(
+    tracked: Tracked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from strategies import run_writer, tracking
+
+    monkeypatch.setattr(run_writer, "MAX_HISTORY_TRIALS", 40)
+    monkeypatch.setattr(tracking, "MAX_HISTORY_TRIALS", 40)
+    settings = replace(tracked.settings, max_child_runs=10)
+    result, _ = tracked.run(600, settings)
+    (parent,) = parent_runs(tracked.client)
+    history = tracked.client.get_metric_history(parent.info.run_id, "search/energy_pj")
+    assert len(history) == 40 == parent.data.metrics["search/history_trials"]
+    best = sorted(
+        tracked.client.get_metric_history(parent.info.run_id, "best/energy_pj"),
+        key=lambda entry: entry.step,
+    )
+    losses = result.losses[:, 0]
+    gains = [i for i in range(600) if losses[i] < losses[:i].min(initial=np.inf)]
+    assert max(gains) > 60
+    assert [entry.step for entry in best] == gains
+    assert [entry.value for entry in best] == losses[gains].tolist()
+
+
 def test_a_resumed_study_is_reconciled_and_nothing_is_doubled(tracked: Tracked) -> None:
     tracked.run_untracked(20)
     tracked.run(20)
