@@ -24,12 +24,14 @@ BoolArray = NDArray[np.bool_]
 def accelerator_cost_terms(accelerator: SparseAccelerator) -> CostTerms:
     """The `CostTerms` whose value of every mapping is `accelerator.evaluate` of it.
 
-    Not expressible, and left to `transfer_fraction`: rules at a level that is not a tensor's
-    innermost one, whose leader tiles depend on the mapping.
+    Raises:
+        ValueError: For packing, and for gating or skipping whose leader tiles depend on the
+            mapping: rules above the innermost level, or where lanes below it share a read.
     """
     if accelerator.optimization.packing:
         raise ValueError("skipping.packing depends on the mapping: cost terms cannot express it")
     operator, hardware = accelerator.operator, accelerator.hardware
+    _check_rules(accelerator)
     tensors, levels = operator.tensors, hardware.levels
     prices, _, static = accelerator.price_tables
     _, coding, _, implicit, drain_read = accelerator.model_tables
@@ -71,6 +73,17 @@ def accelerator_cost_terms(accelerator: SparseAccelerator) -> CostTerms:
         static_pj_per_cycle=static,
         stationarity="implicit" if implicit else "explicit",
     )
+
+
+def _check_rules(accelerator: SparseAccelerator) -> None:
+    """Refuse rules whose leader tiles depend on the mapping."""
+    levels = accelerator.hardware.levels
+    for rule in accelerator.optimization.rules:
+        if rule.level != levels[-1].name or levels[-1].fan_out:
+            raise ValueError(
+                f"skipping rule on {rule.target} at {rule.level}: its leader tile depends on the "
+                "mapping, cost terms express rules at an innermost level without fan-out only"
+            )
 
 
 def _tile_bits(accelerator: SparseAccelerator) -> TileBits:

@@ -105,8 +105,8 @@ def _place(grid, points, elements, bits, orders, rows, capacity, grows, base, fu
 
 
 @njit(cache=True)
-def _undominated(top, mask, prices, order, div):  # type: ignore[no-untyped-def]
-    """Mark the placements that no other of the same mask beats.
+def _undominated(top, group, prices, order, div):  # type: ignore[no-untyped-def]
+    """Mark the placements that no other of the same group beats; `order` is sorted by group.
 
     One beats another if its tiles divide the other's and no price is higher: the loops it has less
     may stand directly below the outer level, where they change nothing there.
@@ -117,11 +117,11 @@ def _undominated(top, mask, prices, order, div):  # type: ignore[no-untyped-def]
     count = 0
     for i in range(n):
         a = order[i]
+        if i > 0 and group[a] != group[order[i - 1]]:
+            count = 0
         beaten = False
         for j in range(count):
             b = kept[j]
-            if mask[a] != mask[b]:
-                continue
             beaten = True
             for k in range(prices.shape[1]):
                 if prices[b, k] > prices[a, k] * (1.0 + 1e-12):
@@ -162,7 +162,7 @@ def innermost_placements(
     base: IntArray,
     full: IntArray,
 ) -> Leaves:
-    """Undominated placements of the innermost level around the trips of the fan-out below it.
+    """Placements of the innermost level around the trips of the fan-out below it, all that fit.
 
     Args:
         problem: The tables.
@@ -187,18 +187,32 @@ def innermost_placements(
         if count <= room:
             break
         room = count
-    leaves = _describe(out[:count], points, costs, masks)
-    if count == 0:
-        return leaves
+    return _describe(out[:count], points, costs, masks)
+
+
+def undominated(leaves: Leaves, grid: Grid, costs: Costs) -> Leaves:
+    """The placements that no other with the same tensors kept beats."""
     return _thinned(leaves, grid, costs, leaves.mask)
 
 
+def undominated_heads(leaves: Leaves, grid: Grid, costs: Costs, rows: IntArray) -> Leaves:
+    """The placements that none beats that has the same tensors, tiles and outermost node.
+
+    What may gain from a run of outer loops depends on both; see `longest_runs`.
+    """
+    tensors = rows.shape[1]
+    head = np.where(leaves.mask > 0, rows[leaves.row, 0], tensors)
+    group = ((leaves.top @ grid.stride) * (1 << tensors) + leaves.mask) * (tensors + 1) + head
+    return _thinned(leaves, grid, costs, group)
+
+
 def _thinned(leaves: Leaves, grid: Grid, costs: Costs, group: IntArray) -> Leaves:
-    """The placements that no other of the same group beats."""
+    if not len(group):
+        return leaves
     prices = _prices(costs, leaves)
     ranks = leaves.top.shape[1]
     extent = grid.size[np.arange(ranks), leaves.top].prod(axis=1)
-    order = np.lexsort((prices.sum(axis=1), extent))
+    order = np.lexsort((prices.sum(axis=1), extent, group))
     good = _undominated(leaves.top, group, prices, order, grid.div)
     return _take(leaves, np.flatnonzero(good))
 

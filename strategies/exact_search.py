@@ -7,17 +7,25 @@ do so in milliseconds is in docs/exact_search.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.evaluation import CostTerms
-from spaces.loop_nest import MappingBatch
+from spaces.loop_nest import MappingBatch, concatenate
 from strategies.exact_case import Case, build_case, describe_exclusion
 from strategies.exact_kernels import clear_lists
-from strategies.exact_leaves import Leaves, all_runs, innermost_placements, longest_runs
+from strategies.exact_leaves import (
+    Leaves,
+    all_runs,
+    innermost_placements,
+    longest_runs,
+    undominated,
+    undominated_heads,
+)
 from strategies.exact_problem import Fanout, ideal_costs
 from strategies.exact_scan import (
     EDP,
@@ -112,6 +120,14 @@ def exact_search(terms: CostTerms, objective: str = "edp") -> SearchResult:
     begin = perf_counter()
     if objective not in OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
+    found = _search_once(terms, objective)
+    if len(found.mappings) and not found.certified:
+        found = _settle(terms, found)
+    return replace(found, seconds=perf_counter() - begin)
+
+
+def _search_once(terms: CostTerms, objective: str) -> SearchResult:
+    """One search; certified only if no tile had to be priced by a mixture of formats."""
     case = build_case(terms)
     archive = new_archive(case.tensors)
     _scan_all(case, OBJECTIVES[objective], archive)
@@ -133,7 +149,54 @@ def exact_search(terms: CostTerms, objective: str = "edp") -> SearchResult:
         reason="" if n else describe_exclusion(case, terms),
         visited=int(archive.tally[1]),
         pruned=int(archive.tally[2]),
-        seconds=perf_counter() - begin,
+        seconds=0.0,
+    )
+
+
+def _settle(terms: CostTerms, relaxed: SearchResult) -> SearchResult:
+    """Search again under each set of formats that the relaxed search took, one per copy.
+
+    The relaxed value is the lower bound; what is found here has true costs.
+    """
+    found: list[SearchResult] = []
+    for ids in np.unique(relaxed.mappings.format_id, axis=0):
+        fixed = tuple(tuple((int(code),) for code in row) for row in ids)
+        once = _search_once(replace(terms, format_choices=fixed), relaxed.objective)
+        if len(once.mappings):
+            found.append(once)
+    if not found:
+        return relaxed
+    merged = merge_results(found)
+    best = float(merged.values.min())
+    closed = relaxed.objective != "pareto" and best <= relaxed.lower_bound * (1.0 + 1e-9)
+    return replace(
+        merged,
+        lower_bound=relaxed.lower_bound,
+        certified=closed,
+        visited=merged.visited + relaxed.visited,
+        pruned=merged.pruned + relaxed.pruned,
+    )
+
+
+def merge_results(found: Sequence[SearchResult]) -> SearchResult:
+    """The best, or the joint front, of several searches for the same objective."""
+    energy = np.concatenate([each.energy_pj for each in found])
+    cycles = np.concatenate([each.latency_cycles for each in found])
+    objective = found[0].objective
+    values = objective_values(objective, energy, cycles)
+    keep = np.array([int(values.argmin())])
+    if objective == "pareto":
+        order = np.lexsort((energy, cycles))
+        least = np.minimum.accumulate(energy[order])
+        keep = order[np.concatenate([[True], energy[order][1:] < least[:-1]])]
+    return replace(
+        found[0],
+        mappings=concatenate([each.mappings for each in found]).take(keep),
+        energy_pj=energy[keep],
+        latency_cycles=cycles[keep],
+        lower_bound=min(each.lower_bound for each in found),
+        visited=sum(each.visited for each in found),
+        pruned=sum(each.pruned for each in found),
     )
 
 
@@ -205,9 +268,11 @@ def _scan_one(
     )
     if not len(leaves.mask):
         return
-    _join(case, outer, setting, leaves, archive)
+    best = undominated(leaves, case.grid, case.costs)
+    _join(case, outer, setting, best, archive)
     if case.runs:
-        longest = longest_runs(leaves, case.grid, case.orders, setting.full)
+        best = undominated_heads(leaves, case.grid, case.costs, case.orders)
+        longest = longest_runs(best, case.grid, case.orders, setting.full)
         coefficients = leaf_coefficients(case.costs, case.machine, longest, outer.around)
         good = promising(
             case.grid, case.machine, longest, coefficients, case.fans[-2], setting, archive

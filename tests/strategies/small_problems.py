@@ -32,7 +32,7 @@ def small_problem(seed: int, sparse: bool = False) -> SparseAccelerator:
         if rng.random() < 0.5:
             densities["A"] = DensitySpec("bernoulli", float(rng.choice([0.2, 0.5])))
             formats["A"] = _formats(rng, ("M", "K"), 1)
-        if rng.random() < 0.4:
+        if rng.random() < 0.4 and not levels[-1].fan_out:
             rule = {"level": levels[-1].name, "target": "A", "leaders": ["W"]}
             optimization = build_optimization(
                 [{**rule, "kind": str(rng.choice(["gating", "skipping"]))}]
