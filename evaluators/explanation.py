@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evaluators.price_kernel import new_cache, new_tables, stream_chunk
+from evaluators.price_kernel import new_tables, stream_chunk
 from evaluators.stream_kernel import STREAMS, Stream
 from evaluators.traffic import Access, access_counts
 from spaces.loop_nest import BYPASS, MappingBatch
@@ -83,7 +83,7 @@ def _streams(model: SparseAccelerator, design: MappingBatch) -> tuple[Any, Any]:
         design.keep_at,
         design.format_id,
     )
-    stream_chunk(batch, model.model_tables, 0, tables, new_cache(), streams)
+    stream_chunk(batch, model.model_tables, 0, tables, model.tile_memory, streams)
     return streams[0], tables[1][2][0, :2]
 
 

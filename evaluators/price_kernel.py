@@ -15,10 +15,12 @@ from enum import IntEnum
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from evaluators.stream_kernel import (
     STREAMS,
     accumulate,
+    encode_tiles,
     follow_rules,
     move_operands,
     move_outputs,
@@ -38,8 +40,8 @@ class Cost(IntEnum):
 
 
 COSTS = len(Cost)
-CACHE_SLOTS = 1 << 12
-"""Encoded tiles remembered during one batch."""
+CACHE_SLOTS = 1 << 15
+"""Encoded tiles remembered by one evaluator: a tile's size is a pure function of its shape."""
 
 CHUNK = 64
 """Designs worked on together, so that the intermediate tables stay in the processor's cache."""
@@ -55,9 +57,8 @@ def new_surviving(designs, tensors, levels):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True)
-def new_cache():  # type: ignore[no-untyped-def]
-    """An empty memory of encoded tiles."""
+def new_cache() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """An empty memory of encoded tiles: keys and (metadata, payload) bits."""
     return np.full((CACHE_SLOTS, 3), -1, dtype=np.int64), np.zeros((CACHE_SLOTS, 2))
 
 
@@ -65,7 +66,7 @@ def new_cache():  # type: ignore[no-untyped-def]
 def stream_chunk(batch, model, start, tables, cache, streams):  # type: ignore[no-untyped-def]
     """Fill geometry, surviving fractions and streams (`tables`, `streams`) of one chunk."""
     table, coding, zeros, implicit, drain_read = model
-    geometry, surviving, finest, spans, box = tables
+    geometry, surviving, finest, coded, spans, box = tables
     nests = (batch[0], batch[1], batch[2], batch[3])
     count_reuse(nests, table, implicit, start, geometry)
     measure_tiles(nests, table, spans, start, geometry)
@@ -74,8 +75,9 @@ def stream_chunk(batch, model, start, tables, cache, streams):  # type: ignore[n
         work = (surviving[0], surviving[1], finest[0], finest[1], spans, box)
         follow_rules(batch, table, coding, zeros[0], implicit, start, work)
         survive_computes(batch, zeros, start, finest, surviving[2])
-    move_operands(batch, coding, zeros[4], geometry, surviving, cache, start, streams)
-    move_outputs(batch, coding, geometry, drain_read, cache, start, streams)
+    encode_tiles(batch, coding, geometry, cache, start, coded)
+    move_operands(batch, coding, zeros[4], geometry, surviving, coded, start, streams)
+    move_outputs(batch, coding, geometry, drain_read, coded, start, streams)
     accumulate(batch, coding, zeros, geometry, surviving[2], start, streams)
 
 
@@ -86,6 +88,7 @@ def new_tables(designs, tensors, levels, ranks):  # type: ignore[no-untyped-def]
         new_geometry(designs, tensors, levels),
         new_surviving(designs, tensors, levels),
         (np.ones((designs, tensors, tensors)), np.ones((designs, tensors, tensors))),
+        np.zeros((designs, tensors, levels, 2)),
         np.ones(ranks, dtype=np.int64),
         np.ones(4, dtype=np.int64),
     )
@@ -167,12 +170,11 @@ def judge_chunk(batch, streams, limits, start, out):  # type: ignore[no-untyped-
 
 
 @njit(cache=True)
-def price_batch(batch, model, prices, machine, out):  # type: ignore[no-untyped-def]
+def price_batch(batch, model, prices, machine, cache, out):  # type: ignore[no-untyped-def]
     """Price n designs into `out`, shape (COSTS + L + X + 1, n)."""
     n, tensors, levels = batch[3].shape
     chunk = min(n, CHUNK)
     tables = new_tables(chunk, tensors, levels, model[0][0].shape[0])
-    cache = new_cache()
     streams = np.zeros((chunk, tensors, levels, STREAMS))
     for start in range(0, n, CHUNK):
         stream_chunk(batch, model, start, tables, cache, streams)

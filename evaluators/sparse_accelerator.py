@@ -34,7 +34,7 @@ from evaluators.intersection import (
     rule_table,
 )
 from evaluators.mapping_check import check_mappings
-from evaluators.price_kernel import COSTS, Cost, price_batch
+from evaluators.price_kernel import COSTS, Cost, new_cache, price_batch
 from evaluators.technology import (
     LevelCost,
     Technology,
@@ -124,6 +124,7 @@ class SparseAccelerator:
             self.model_tables,
             self.price_tables,
             self.machine_tables,
+            self.tile_memory,
             out,
         )
         return Evaluation(self._metrics(out), self._violations(out))
@@ -267,6 +268,11 @@ class SparseAccelerator:
         )
         static = leakage_pj_per_cycle(self.technology, self.hardware, self.area_mm2)
         return np.array(rows), np.array(compute), static
+
+    @cached_property
+    def tile_memory(self) -> tuple[NDArray[np.int64], FloatArray]:
+        """Sizes of encoded tiles already worked out: a cache of pure values."""
+        return new_cache()
 
     @cached_property
     def machine_tables(self) -> tuple[Any, ...]:

@@ -71,22 +71,61 @@ COMPUTE_NONE, COMPUTE_GATING, COMPUTE_SKIPPING = range(3)
 
 
 @njit(cache=True)
-def encoded_tile(tile, t, fmt, formats, density, word_bits, keys, values):  # type: ignore[no-untyped-def]
-    """(metadata, payload) bits of one tile of tensor t, remembered in `keys` and `values`."""
-    e0, e1, e2, e3 = tile
-    if fmt == 0:
-        return 0.0, float(e0) * e1 * e2 * e3 * word_bits[t]
-    key0 = (t << 32) | fmt
-    key1 = (e0 << 32) | e1
-    key2 = (e2 << 32) | e3
-    mixed = key0 * 0x9E3779B1 + key1 * 0x85EBCA77 + (key1 >> 29) * 0xC2B2AE3D + key2 * 0x27D4EB2F
+def tile_slot(keys, t, fmt, e0, e1, e2, e3):  # type: ignore[no-untyped-def]
+    """Slot of an encoded tile in the cache; ~slot (negative) when another tile holds it."""
+    kind = (t << 32) | fmt
+    mixed = kind * 0x9E3779B1 + e0 * 0x85EBCA77 + e1 * 0xC2B2AE3D + (e2 << 7 ^ e3) * 0x27D4EB2F
     slot = (mixed ^ (mixed >> 17)) & (keys.shape[0] - 1)
-    if keys[slot, 0] == key0 and keys[slot, 1] == key1 and keys[slot, 2] == key2:
-        return values[slot, 0], values[slot, 1]
+    hit = keys[slot, 0] == kind
+    hit &= keys[slot, 1] == (e0 << 32 | e1)
+    hit &= keys[slot, 2] == (e2 << 32 | e3)
+    return slot if hit else ~slot
+
+
+@njit(cache=True)
+def remember_tile(slot, t, fmt, tile, coding, cache):  # type: ignore[no-untyped-def]
+    """Work out the (metadata, payload) bits of one tile of tensor t and keep them in a slot."""
+    formats, density, word_bits, _, _ = coding
+    keys, values = cache
     metadata, payload = tile_bits_core(formats[t, fmt], tile, density[t], word_bits[t])
-    keys[slot, 0], keys[slot, 1], keys[slot, 2] = key0, key1, key2
+    keys[slot, 0] = (t << 32) | fmt
+    keys[slot, 1] = tile[0] << 32 | tile[1]
+    keys[slot, 2] = tile[2] << 32 | tile[3]
     values[slot, 0], values[slot, 1] = metadata, payload
-    return metadata, payload
+
+
+@njit(cache=True)
+def encode_tiles(batch, coding, geometry, cache, start, coded):  # type: ignore[no-untyped-def]
+    """Fill `coded` (c, T, L, 2): bits of one encoded child tile of every copy.
+
+    Of the output only the outermost copy is encoded: partial sums are stored as they are.
+    """
+    keep_at, format_id = batch[3], batch[4]
+    word_bits = coding[2]
+    reuse, extents, _ = geometry
+    keys, values = cache
+    tensors = keep_at.shape[1]
+    for i in range(min(reuse.shape[0], keep_at.shape[0] - start)):
+        n = start + i
+        for t in range(tensors):
+            level = 0
+            while level >= 0:
+                child = next_keeper(keep_at, n, t, level)
+                c = level if child < 0 else child
+                fmt = format_id[n, t, level]
+                if fmt == 0 or (t == tensors - 1 and level > 0):
+                    coded[i, t, level, 0] = 0.0
+                    coded[i, t, level, 1] = reuse[i, t, c, TILE] * word_bits[t]
+                else:
+                    e0, e1 = extents[i, t, c, 0], extents[i, t, c, 1]
+                    e2, e3 = extents[i, t, c, 2], extents[i, t, c, 3]
+                    slot = tile_slot(keys, t, fmt, e0, e1, e2, e3)
+                    if slot < 0:
+                        slot = ~slot
+                        remember_tile(slot, t, fmt, (e0, e1, e2, e3), coding, cache)
+                    coded[i, t, level, 0] = values[slot, 0]
+                    coded[i, t, level, 1] = values[slot, 1]
+                level = child
 
 
 @njit(cache=True)
@@ -195,13 +234,12 @@ def absent_known(keep_at, format_id, n, s):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def move_operands(batch, coding, leads, geometry, surviving, cache, start, streams):  # type: ignore[no-untyped-def]
+def move_operands(batch, coding, leads, geometry, surviving, coded, start, streams):  # type: ignore[no-untyped-def]
     """Streams of the input tensors."""
     keep_at, format_id = batch[3], batch[4]
-    formats, density, word_bits, _, decoding = coding
-    reuse, extents, totals = geometry
+    decoding = coding[4]
+    reuse, _, totals = geometry
     passing, active, _ = surviving
-    keys, values = cache
     for i in range(min(reuse.shape[0], keep_at.shape[0] - start)):
         n = start + i
         for t in range(keep_at.shape[1] - 1):
@@ -210,16 +248,8 @@ def move_operands(batch, coding, leads, geometry, surviving, cache, start, strea
             while level >= 0:
                 child = next_keeper(keep_at, n, t, level)
                 c = level if child < 0 else child
-                e = (
-                    extents[i, t, c, 0],
-                    extents[i, t, c, 1],
-                    extents[i, t, c, 2],
-                    extents[i, t, c, 3],
-                )
                 fmt = format_id[n, t, level]
-                metadata, payload = encoded_tile(
-                    e, t, fmt, formats, density, word_bits, keys, values
-                )
+                metadata, payload = coded[i, t, level, 0], coded[i, t, level, 1]
                 above = reuse[i, t, level, ABOVE]
                 tiles = reuse[i, t, level, TILE] / reuse[i, t, c, TILE]
                 streams[i, t, level, _RES] = tiles * (metadata + payload)
@@ -245,14 +275,13 @@ def move_operands(batch, coding, leads, geometry, surviving, cache, start, strea
 
 
 @njit(cache=True)
-def move_outputs(batch, coding, geometry, drain_read, cache, start, streams):  # type: ignore[no-untyped-def]
+def move_outputs(batch, coding, geometry, drain_read, coded, start, streams):  # type: ignore[no-untyped-def]
     """Streams of the output between levels: partial sums, and finished elements into the outermost
     keeper in its format and at the output's width.
     """
     keep_at, format_id = batch[3], batch[4]
-    formats, density, word_bits, final_bits, decoding = coding
-    reuse, extents, _ = geometry
-    keys, values = cache
+    _, _, word_bits, final_bits, decoding = coding
+    reuse = geometry[0]
     t = keep_at.shape[1] - 1
     word = word_bits[t]
     for i in range(min(reuse.shape[0], keep_at.shape[0] - start)):
@@ -274,16 +303,8 @@ def move_outputs(batch, coding, geometry, drain_read, cache, start, streams):  #
             if level > 0:
                 streams[i, t, level, _DW] += visits * share * tile
             else:
-                e = (
-                    extents[i, t, c, 0],
-                    extents[i, t, c, 1],
-                    extents[i, t, c, 2],
-                    extents[i, t, c, 3],
-                )
                 fmt = format_id[n, t, 0]
-                metadata, payload = encoded_tile(
-                    e, t, fmt, formats, density, word_bits, keys, values
-                )
+                metadata, payload = coded[i, t, 0, 0], coded[i, t, 0, 1]
                 payload *= final_bits / word
                 finished = share * reuse[i, t, c, DISTINCT]
                 streams[i, t, 0, _DW] += share * again * tile + finished * payload
