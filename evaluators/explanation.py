@@ -55,6 +55,7 @@ def explain_design(model: SparseAccelerator, design: MappingBatch) -> dict[str, 
     }
     compute = _compute(model, counts.macs[0], computes, totals)
     bounds = {name: level["bound_cycles"] for name, level in levels.items()}
+    bounds |= _decoder_bounds(model, design, streams)
     bounds["compute"] = totals["compute_cycles"]
     binding = max(bounds, key=lambda name: bounds[name])
     return {
@@ -85,6 +86,22 @@ def _streams(model: SparseAccelerator, design: MappingBatch) -> tuple[Any, Any]:
     )
     stream_chunk(batch, model.model_tables, 0, tables, model.tile_memory, streams)
     return streams[0], tables[1][2][0, :2]
+
+
+def _decoder_bounds(
+    model: SparseAccelerator, design: MappingBatch, streams: Any
+) -> dict[str, float]:
+    """Cycles of the decoders behind every level, where decoding takes time."""
+    speed = model.decoder.elements_per_cycle
+    if not np.isfinite(speed):
+        return {}
+    elements = streams[:, :, Stream.DECODED_ELEMENTS].sum(axis=0)
+    return {
+        f"{level.name} decoder": float(elements[index])
+        / _used_instances(model, design, index)
+        / speed
+        for index, level in enumerate(model.hardware.levels)
+    }
 
 
 def _level(

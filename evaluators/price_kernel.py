@@ -6,7 +6,8 @@ Tables beyond those of `stream_kernel`:
              per compute (2,): active, gated; static pJ per cycle
     machine  bits per cycle (L, 2): read, write; shared port (L,); capacity_bits (L,);
              axis size (X,), axis level (X,); may_keep, must_keep (T, L);
-             MACs per cycle of one unit, MACs per cycle of all units, MACs of the operator
+             MACs per cycle of one unit, MACs per cycle of all units, MACs of the operator, elements
+             per cycle of the decoder of one instance
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def price_chunk(batch, totals, computes, streams, prices, machine, start, out): 
         out[3, n] = latency
         for level in range(levels):
             read, write, gated_read, gated_write = 0.0, 0.0, 0.0, 0.0
-            metadata_read, metadata_write = 0.0, 0.0
+            metadata_read, metadata_write, decoded = 0.0, 0.0, 0.0
             for t in range(tensors):
                 read += streams[i, t, level, 0]
                 write += streams[i, t, level, 1]
@@ -118,6 +119,7 @@ def price_chunk(batch, totals, computes, streams, prices, machine, start, out): 
                 gated_write += streams[i, t, level, 5]
                 memory += streams[i, t, level, 6] * pj_per_bit[level, 2]
                 decoders += streams[i, t, level, 7]
+                decoded += streams[i, t, level, 8]
             memory += read * pj_per_bit[level, 0] + write * pj_per_bit[level, 1]
             memory += metadata_read * pj_per_bit[level, 2] + metadata_write * pj_per_bit[level, 3]
             memory += (gated_read + gated_write) * pj_per_bit[level, 4]
@@ -131,7 +133,7 @@ def price_chunk(batch, totals, computes, streams, prices, machine, start, out): 
                 busy = (read + write) / (used * bandwidth[level, 0])
             else:
                 busy = max(read / bandwidth[level, 0], write / bandwidth[level, 1]) / used
-            latency = max(latency, busy)
+            latency = max(latency, busy, decoded / (used * issue[3]))
         real, gated = computes[i, 1], computes[i, 0] - computes[i, 1]
         macs = totals[i, 0] * totals[i, 1]
         energy = memory + decoders + macs * (real * compute_pj[0] + gated * compute_pj[1])

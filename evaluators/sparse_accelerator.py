@@ -288,7 +288,8 @@ class SparseAccelerator:
         axis_level = np.array([level for level, _, _ in axes], dtype=np.int64)
         limits = (capacity, axis_size, *self._placement_rules())
         rate = hardware.compute.macs_per_cycle
-        issue = np.array([rate, rate * hardware.instances[-1], float(self.operator.macs)])
+        decoded = self.decoder.elements_per_cycle
+        issue = np.array([rate, rate * hardware.instances[-1], float(self.operator.macs), decoded])
         return bandwidth, shared, limits, axis_level, issue
 
     def _placement_rules(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

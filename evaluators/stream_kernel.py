@@ -60,12 +60,14 @@ class Stream(IntEnum):
     """Metadata of a leader read where its follower is skipped: ahead of the data, in no slot."""
     DECODED = 7
     """Decoder work weighed by the energy of the primitives passed [pJ]."""
-    RESIDENT = 8
+    DECODED_ELEMENTS = 8
+    """Elements of compressed tiles that decoders pass over, zeros included."""
+    RESIDENT = 9
     """Bits held by one instance."""
 
 
 STREAMS = len(Stream)
-_DR, _DW, _MR, _MW, _GR, _GW, _SCAN, _DEC, _RES = range(STREAMS)
+_DR, _DW, _MR, _MW, _GR, _GW, _SCAN, _DEC, _ELEMENTS, _RES = range(STREAMS)
 
 COMPUTE_NONE, COMPUTE_GATING, COMPUTE_SKIPPING = range(3)
 
@@ -270,7 +272,9 @@ def move_operands(batch, coding, leads, geometry, surviving, coded, start, strea
                 streams[i, t, level, _GR] = reads * payload * (made - lively)
                 streams[i, t, level, _MR] = reads * made * metadata
                 streams[i, t, level, _SCAN] = (lookups - reads * made) * metadata
-                streams[i, t, level, _DEC] = lookups * reuse[i, t, c, TILE] * decoding[t, fmt]
+                decoded = lookups * reuse[i, t, c, TILE]
+                streams[i, t, level, _DEC] = decoded * decoding[t, fmt]
+                streams[i, t, level, _ELEMENTS] = decoded if fmt != 0 else 0.0
                 level = child
 
 

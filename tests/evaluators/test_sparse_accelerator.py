@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluators.decoder import ESTIMATED_DECODER
+from evaluators.decoder import ESTIMATED_DECODER, Decoder
 from evaluators.golden_cases import read_golden
 from evaluators.intersection import IntersectionRule, SparseOptimization
 from evaluators.sparse_accelerator import SparseAccelerator
@@ -230,6 +230,17 @@ def test_decoder_costs_are_off_unless_asked_for():
     assert free["memory_energy_pj"] == paid["memory_energy_pj"]
     assert paid["energy_pj"][0] - free["energy_pj"][0] == pytest.approx(sum(decoded))
     assert sum(decoded) > 0
+
+
+def test_a_slow_decoder_binds_the_latency():
+    operator = matmul("x", {"M": 4, "K": 64, "N": 16})
+    mapping = nest([(2, 16, 0), (1, 64, 0), (0, 4, 0)], [(0, 1, 2), (0, 1, 2), (0, 1, 2)])
+    mapping.format_id[0, 1, 0] = FORMATS.index("csr")
+    decoder = Decoder(elements_per_cycle=0.01)
+    slow = replace(sparse_model(operator, 0.2, SparseOptimization()), decoder=decoder)
+    explained = slow.explain(mapping)
+    assert explained["bottleneck"] == "DRAM decoder"
+    assert explained["totals"]["latency_cycles"] == pytest.approx(64 * 16 / 0.01)
 
 
 def test_cost_does_not_depend_on_the_tile_size_or_the_batch():
