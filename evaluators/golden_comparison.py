@@ -13,12 +13,10 @@ from typing import Any
 from evaluators.golden_cases import (
     SPARSELOOP,
     GoldenCase,
-    codec_formats,
     expected_dense_counts,
     instances_of,
-    reference_formats,
-    reference_optimization,
 )
+from evaluators.golden_formats import codec_formats, reference_formats, reference_optimization
 from evaluators.reference_model import Accesses, ReferenceResult, evaluate_reference
 from evaluators.sparse_accelerator import SparseAccelerator
 from evaluators.technology import Technology
