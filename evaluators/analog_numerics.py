@@ -16,7 +16,8 @@ Array = NDArray[np.float64]
 
 ADC_RANGES = ("unit", "full")
 """`unit`: one ADC step = one input step x one cell step, clipping above 2^b - 1 (the rule behind
-bits = log2(rows)). `full`: the range covers the largest possible sum, with coarser steps."""
+bits = log2(rows)). `full`: the range covers the largest sum that the programmed rows of a column
+can reach, with coarser steps."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,13 @@ def bitline_sums(values: Array, cells: Array, command_bits: int, effects: Nonide
     bits = effects.adc_bits or command_bits
     dac, cell = effects.dac_bits, effects.cell_bits
     slices, planes = effects.slices
+    summed = int((cells != 0).sum(axis=0).max(initial=1))
+    largest = summed * (2**dac - 1) * (2**cell - 1)
     total = np.zeros((len(values), cells.shape[1]))
     for i in range(slices):
         part = digit(inputs, i, dac)
         for j in range(planes):
             sums = part @ digit(weights, j, cell)
-            largest = cells.shape[0] * (2**dac - 1) * (2**cell - 1)
             total += convert(sums, bits, largest, effects.adc_range) * 2.0 ** (i * dac + j * cell)
     return total * (input_step * weight_step)
 
