@@ -91,8 +91,24 @@ class ProcessExecutor:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def make_executor(space: Space, evaluator: Evaluator, workers: int = 1) -> Executor:
-    """The executor for this number of worker processes."""
+ENGINES = ("processes", "ray")
+"""What may run several workers."""
+
+
+def make_executor(
+    space: Space, evaluator: Evaluator, workers: int = 1, engine: str = "processes"
+) -> Executor:
+    """The executor for this number of workers; one worker needs no engine but Ray, if named.
+
+    Raises:
+        ValueError: If there is no such engine.
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"engine: must be one of {', '.join(ENGINES)}, got {engine!r}")
+    if engine == "ray":
+        from strategies.ray_executor import RayExecutor
+
+        return RayExecutor(space, evaluator, workers)
     if workers == 1:
         return SerialExecutor(space, evaluator)
     return ProcessExecutor(space, evaluator, workers)

@@ -79,20 +79,16 @@ class OptunaStrategy:
             return {}
         parameters = dict(self.space.parameters)
         self._pending = [self.study.ask(parameters) for _ in range(min(n, self.batch_size))]
-        rows = [trial.params for trial in self._pending]
-        return {
-            name: _column(distribution, [row[name] for row in rows])
-            for name, distribution in parameters.items()
-        }
+        return columns_of([trial.params for trial in self._pending], parameters)
 
     def tell(self, columns: Columns, evaluation: Evaluation) -> None:
         """Finish the pending trials; points that were not asked are added as trials."""
-        rows = _rows(columns, self.space.parameters)
+        rows = rows_of(columns, self.space.parameters)
         asked = self._pending if self._is_pending(rows) else []
         for trial in self._pending if not asked else []:
             self.study.tell(trial, state=TrialState.FAIL)
         self._pending = []
-        values, violations = self._values(evaluation), _violation_rows(evaluation)
+        values, violations = self._values(evaluation), violation_rows(evaluation)
         for index, row in enumerate(rows):
             outcome = None if index in evaluation.failures else values[index].tolist()
             if asked:
@@ -183,6 +179,16 @@ def make_sampler(
     return made
 
 
+def columns_of(
+    rows: Sequence[Mapping[str, Any]], parameters: Mapping[str, BaseDistribution]
+) -> Columns:
+    """Points given one by one, as columns."""
+    return {
+        name: _column(distribution, [row[name] for row in rows])
+        for name, distribution in parameters.items()
+    }
+
+
 def _column(distribution: BaseDistribution, values: Sequence[Any]) -> np.ndarray[Any, Any]:
     if isinstance(distribution, CategoricalDistribution):
         dtype = choice_array(distribution.choices).dtype
@@ -192,7 +198,7 @@ def _column(distribution: BaseDistribution, values: Sequence[Any]) -> np.ndarray
     return np.array(values, np.float64 if isinstance(distribution, FloatDistribution) else np.int64)
 
 
-def _rows(columns: Columns, names: Mapping[str, object]) -> list[dict[str, Any]]:
+def rows_of(columns: Columns, names: Mapping[str, object]) -> list[dict[str, Any]]:
     """The points one by one, as plain Python values in the order of the space."""
     if batch_length(columns) == 0:
         return []
@@ -200,7 +206,7 @@ def _rows(columns: Columns, names: Mapping[str, object]) -> list[dict[str, Any]]
     return [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
 
 
-def _violation_rows(evaluation: Evaluation) -> list[dict[str, float]]:
+def violation_rows(evaluation: Evaluation) -> list[dict[str, float]]:
     """Violations of each point; an unknown (nan) one counts as infinite."""
     lists = {
         name: np.nan_to_num(values, nan=np.inf, posinf=np.inf, neginf=-np.inf).tolist()

@@ -20,12 +20,14 @@ class Problem:
         evaluator: Prices what the space decodes.
         goal: Objectives and constraints on the evaluator's metrics.
         workers: Processes that evaluate a batch; the result does not depend on it.
+        engine: What runs several workers: `processes` of this machine, or `ray`.
     """
 
     space: Space
     evaluator: Evaluator
     goal: Goal
     workers: int = 1
+    engine: str = "processes"
 
     def meta(
         self, name: str, seed: int | None = None, config: Mapping[str, object] | None = None

@@ -44,3 +44,12 @@ class TaggingStrategy(Strategy, Protocol):
     def tags(self) -> Sequence[Mapping[str, str]]:
         """Tags of the points of the last `ask`, one mapping each; empty = none."""
         ...
+
+
+@runtime_checkable
+class SharedStrategy(Strategy, Protocol):
+    """Optional capability: a memory outside this process, which a resumed study finds as it was."""
+
+    def restore(self, columns: Columns, evaluation: Evaluation) -> None:
+        """Learn recorded points that the memory lacks; points it has are left alone."""
+        ...

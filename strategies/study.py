@@ -33,7 +33,7 @@ TRIALS_FILE = "trials.sqlite"
 CONFIG_FILE = "config.yaml"
 ARTIFACTS = "artifacts"
 HOW_TO_RUN = frozenset(
-    {"task", "resume", "out_dir", "workers", "tracking", "report", "quiet", "sweep"}
+    {"task", "resume", "out_dir", "workers", "engine", "tracking", "report", "quiet", "sweep"}
 )
 """Keys that say how a study is run; the others say what it is."""
 
@@ -155,6 +155,7 @@ def build_problem(config: DictConfig) -> Problem:
         evaluator=instantiate(config.evaluator, "evaluator"),
         goal=instantiate(config.objective, "objective"),
         workers=config.workers,
+        engine=str(config.get("engine", "processes")),
     )
 
 

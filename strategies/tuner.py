@@ -18,16 +18,14 @@ from spaces.space import Columns
 from strategies.budget import Budget
 from strategies.executor import Executor, batch_length, make_executor, take_columns
 from strategies.objective import Goal
+from strategies.pace import MAX_BATCH, Pace
 from strategies.problem import Problem
 from strategies.progress import Progress
-from strategies.strategy import CertifyingStrategy, Strategy, TaggingStrategy
+from strategies.strategy import CertifyingStrategy, SharedStrategy, Strategy, TaggingStrategy
 from strategies.study_result import StudyResult
 from strategies.trial_batch import GIVEN, TrialBatch
 from strategies.trial_log import TrialLog
 from strategies.trial_reader import open_reader
-
-MAX_BATCH = 1024
-"""Trials evaluated and recorded together at most; a strategy may ask for fewer."""
 
 
 class Observer(Protocol):
@@ -72,6 +70,7 @@ class Tuner:
         self.observers = observers
         self._given: list[tuple[Columns, Mapping[str, str]]] = []
         self._progress = Progress(problem.goal, budget)
+        self._pace = Pace(problem.workers)
 
     def enqueue(self, columns: Columns, tags: Mapping[str, str] | None = None) -> None:
         """Evaluate these points before the strategy's own; on a resume only those not recorded.
@@ -92,7 +91,8 @@ class Tuner:
             ValueError: If the goal names a metric that the evaluator lacks, or the log cannot be
                 written.
         """
-        executor = make_executor(self.problem.space, self.problem.evaluator, self.problem.workers)
+        problem = self.problem
+        executor = make_executor(problem.space, problem.evaluator, problem.workers, problem.engine)
         ended_by = "interrupted"
         try:
             self._replay()
@@ -117,9 +117,12 @@ class Tuner:
         is told all the same, and its proposals are thrown away.
         """
         for batch in self.log.reader.batches():
-            if not batch.given:
-                self.strategy.ask(len(batch))
-            self.strategy.tell(batch.columns, batch.evaluation)
+            if isinstance(self.strategy, SharedStrategy):
+                self.strategy.restore(batch.columns, batch.evaluation)
+            else:
+                if not batch.given:
+                    self.strategy.ask(len(batch))
+                self.strategy.tell(batch.columns, batch.evaluation)
             self._progress.add(batch)
 
     def _search(self, executor: Executor) -> str:
@@ -133,7 +136,8 @@ class Tuner:
             reason = self.budget.spent(self._progress.trials, elapsed, self._gap())
             if reason is not None:
                 return reason
-            n = self.budget.remaining_trials(self._progress.trials, MAX_BATCH)
+            size = self._pace.size(self.strategy)
+            n = self.budget.remaining_trials(self._progress.trials, size)
             columns = self.strategy.ask(n)
             if batch_length(columns) == 0:
                 return "finished"
@@ -166,6 +170,7 @@ class Tuner:
         before = time.monotonic()
         evaluation = self._constrained(executor.evaluate(columns))
         now = time.monotonic()
+        self._pace.learn(len(evaluation), now - before)
         batch = TrialBatch(
             first=self._progress.trials,
             columns=columns,
