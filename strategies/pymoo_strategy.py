@@ -48,6 +48,8 @@ class PymooStrategy:
         reference_directions: About how many directions the algorithms that need them get.
     """
 
+    steady = True
+
     def __init__(
         self,
         algorithm: Algorithm | AlgorithmFactory,

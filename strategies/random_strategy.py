@@ -16,9 +16,11 @@ class RandomStrategy:
 
     Args:
         space: Where to draw.
-        seed: Same seed and batch size, same points.
-        batch_size: Points drawn at a time at most.
+        seed: Same seed and batch size, same points, however many are asked for at a time.
+        batch_size: Points drawn at a time.
     """
+
+    steady = True
 
     def __init__(self, space: Space, seed: int | None = None, batch_size: int = 64):
         if batch_size < 1:
@@ -26,10 +28,15 @@ class RandomStrategy:
         self.space = space
         self.batch_size = batch_size
         self._rng = np.random.default_rng(seed)
+        self._rest: Columns = {}
 
     def ask(self, n: int) -> Columns:
-        """Draw min(n, batch_size) points."""
-        return self.space.sample(min(n, self.batch_size), self._rng)
+        """The next points drawn, at most n and at most batch_size."""
+        if batch_length(self._rest) == 0:
+            self._rest = self.space.sample(self.batch_size, self._rng)
+        now = take_columns(self._rest, slice(0, n))
+        self._rest = take_columns(self._rest, slice(n, None))
+        return now
 
     def tell(self, columns: Columns, evaluation: Evaluation) -> None:
         """Nothing to learn."""
@@ -42,6 +49,8 @@ class ExhaustiveStrategy:
         space: Where to search; its size must be finite.
         batch_size: Points proposed at a time at most.
     """
+
+    steady = True
 
     def __init__(self, space: Space, batch_size: int = 1024):
         if space.size is None:

@@ -12,6 +12,7 @@ from spaces.parameters import checked_columns
 from spaces.space import Columns
 from strategies.budget import Budget
 from strategies.executor import batch_length, evaluate_points
+from strategies.pace import SteadyStrategy
 from strategies.problem import Problem
 from strategies.strategy import Strategy
 from strategies.trial_log import in_memory_log
@@ -80,6 +81,26 @@ class StrategyContract:
         expected, restored = whole.ask(8), second.ask(8)
         for name in expected:
             assert np.array_equal(restored[name], expected[name])
+
+    def test_a_steady_strategy_proposes_the_same_in_any_portions(
+        self, maker: Maker, problem: Problem
+    ) -> None:
+        rows: list[list[tuple[object, ...]]] = []
+        for portions in ((40,) * 40, (1, 2, 3, 4) * 20):
+            strategy = maker(problem, 2)
+            if not isinstance(strategy, SteadyStrategy):
+                return
+            proposed: list[tuple[object, ...]] = []
+            for portion in portions:
+                columns = strategy.ask(portion)
+                if batch_length(columns) == 0:
+                    break
+                strategy.tell(columns, priced(problem, columns))
+                lists = (np.asarray(values).tolist() for values in columns.values())
+                proposed += zip(*lists, strict=True)
+            rows.append(proposed[:150])
+        assert rows[0] == rows[1]
+        assert len(rows[0]) == 150
 
     def test_accepts_points_it_did_not_propose(self, maker: Maker, problem: Problem) -> None:
         strategy = maker(problem, 0)

@@ -19,10 +19,15 @@ from tests.contracts.strategy_contract import Maker, StrategyContract
 from tests.strategies.problems import DISCRETE, bowl_problem
 
 FOLDER = Path(__file__).parents[2] / "conf" / "strategy"
-NEEDS_A_MODEL = {"progressive", "exact", "gradient", "nm_selection"}
+NEEDS_A_MODEL = {"shortlist", "progressive", "exact", "gradient", "nm_selection"}
 """Strategies of accelerator problems only; their own tests run the contract on one."""
 
-NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem not in NEEDS_A_MODEL)
+NEEDS_A_DATABASE = {"shared"}
+"""Strategies with a memory outside the process; tested with a real database elsewhere."""
+
+NAMES = sorted(
+    path.stem for path in FOLDER.glob("*.yaml") if path.stem not in NEEDS_A_MODEL | NEEDS_A_DATABASE
+)
 SLOW = {"gp"}
 """Seconds per trial: run in the smoke test below, not through the whole contract."""
 

