@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluators.accelerator_model import AcceleratorModel
 from evaluators.compression import tile_bits
 from evaluators.density_core import box_empty
 from evaluators.evaluation import CostTerms, FloatArray, LeafRule, LeafTerms, TileBits
@@ -14,14 +13,11 @@ from evaluators.intersection import SKIP
 from evaluators.stream_kernel import COMPUTE_GATING, COMPUTE_SKIPPING
 from spaces.workload import Tensor
 
-if TYPE_CHECKING:
-    from evaluators.sparse_accelerator import SparseAccelerator
-
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 
-def accelerator_cost_terms(accelerator: SparseAccelerator) -> CostTerms:
+def accelerator_cost_terms(accelerator: AcceleratorModel) -> CostTerms:
     """The `CostTerms` whose value of every mapping is `accelerator.evaluate` of it.
 
     Raises:
@@ -75,7 +71,7 @@ def accelerator_cost_terms(accelerator: SparseAccelerator) -> CostTerms:
     )
 
 
-def _check_rules(accelerator: SparseAccelerator) -> None:
+def _check_rules(accelerator: AcceleratorModel) -> None:
     """Refuse rules whose leader tiles depend on the mapping."""
     levels = accelerator.hardware.levels
     for rule in accelerator.optimization.rules:
@@ -86,7 +82,7 @@ def _check_rules(accelerator: SparseAccelerator) -> None:
             )
 
 
-def _tile_bits(accelerator: SparseAccelerator) -> TileBits:
+def _tile_bits(accelerator: AcceleratorModel) -> TileBits:
     operator = accelerator.operator
     (_, coding, _, _, _) = accelerator.model_tables
     names = operator.rank_names
@@ -112,7 +108,7 @@ def _box(tensor: Tensor, extents: dict[str, IntArray]) -> IntArray:
     return np.asarray(tensor.extents(extents), dtype=np.int64)
 
 
-def _leaf_rule(accelerator: SparseAccelerator) -> LeafRule:
+def _leaf_rule(accelerator: AcceleratorModel) -> LeafRule:
     (_, _, (rules, density, compute_rule, _, leads), _, _) = accelerator.model_tables
     (active_pj, gated_pj), rate = accelerator.price_tables[1], accelerator.machine_tables[4][0]
     one = (1, 1, 1, 1)

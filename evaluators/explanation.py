@@ -5,17 +5,15 @@ The breakdown sums to the totals that `evaluate` gives; every quantity has its d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from evaluators.accelerator_model import AcceleratorModel
 from evaluators.price_kernel import new_tables, stream_chunk
 from evaluators.stream_kernel import STREAMS, Stream
 from evaluators.traffic import Access, access_counts
 from spaces.loop_nest import BYPASS, MappingBatch
-
-if TYPE_CHECKING:
-    from evaluators.sparse_accelerator import SparseAccelerator
 
 DEFINITIONS = {
     "tile_elements": "elements of the tensor's tile at this level",
@@ -37,7 +35,7 @@ DEFINITIONS = {
 """What each number of an explanation means."""
 
 
-def explain_design(model: SparseAccelerator, design: MappingBatch) -> dict[str, Any]:
+def explain_design(model: AcceleratorModel, design: MappingBatch) -> dict[str, Any]:
     """Breakdown of a batch of one mapping: nested, JSON-serialisable, units in names.
 
     Raises:
@@ -72,7 +70,7 @@ def explain_design(model: SparseAccelerator, design: MappingBatch) -> dict[str, 
     }
 
 
-def _streams(model: SparseAccelerator, design: MappingBatch) -> tuple[Any, Any]:
+def _streams(model: AcceleratorModel, design: MappingBatch) -> tuple[Any, Any]:
     """Streams of shape (T, L, STREAMS) and the fractions of computes (cycles, real)."""
     tensors, levels = design.keep_at.shape[1:]
     tables = new_tables(1, tensors, levels, len(model.operator.ranks))
@@ -89,7 +87,7 @@ def _streams(model: SparseAccelerator, design: MappingBatch) -> tuple[Any, Any]:
 
 
 def _decoder_bounds(
-    model: SparseAccelerator, design: MappingBatch, streams: Any
+    model: AcceleratorModel, design: MappingBatch, streams: Any
 ) -> dict[str, float]:
     """Cycles of the decoders behind every level, where decoding takes time."""
     speed = model.decoder.elements_per_cycle
@@ -105,7 +103,7 @@ def _decoder_bounds(
 
 
 def _level(
-    model: SparseAccelerator, design: MappingBatch, arrays: tuple[Any, Any, Any], index: int
+    model: AcceleratorModel, design: MappingBatch, arrays: tuple[Any, Any, Any], index: int
 ) -> dict[str, Any]:
     streams, words, reuse = arrays
     used = _used_instances(model, design, index)
@@ -138,7 +136,7 @@ def _level(
 
 
 def _tensor(
-    model: SparseAccelerator,
+    model: AcceleratorModel,
     design: MappingBatch,
     arrays: tuple[Any, Any, Any],
     place: tuple[int, int],
@@ -175,7 +173,7 @@ def _tensor(
 
 
 def _compute(
-    model: SparseAccelerator, macs: float, computes: Any, totals: dict[str, float]
+    model: AcceleratorModel, macs: float, computes: Any, totals: dict[str, float]
 ) -> dict[str, Any]:
     cycles, real = float(computes[0]), float(computes[1])
     active_pj, gated_pj = (float(value) for value in model.price_tables[1])
@@ -190,7 +188,7 @@ def _compute(
     }
 
 
-def _roofline(model: SparseAccelerator, streams: Any, totals: dict[str, float]) -> dict[str, Any]:
+def _roofline(model: AcceleratorModel, streams: Any, totals: dict[str, float]) -> dict[str, Any]:
     outermost = streams[:, 0, : Stream.SCANNED].sum()
     moved_bytes = float(outermost) / 8
     peak = model.hardware.instances[-1] * model.hardware.compute.macs_per_cycle
@@ -207,7 +205,7 @@ def _roofline(model: SparseAccelerator, streams: Any, totals: dict[str, float]) 
     }
 
 
-def _used_instances(model: SparseAccelerator, design: MappingBatch, index: int) -> int:
+def _used_instances(model: AcceleratorModel, design: MappingBatch, index: int) -> int:
     axes = model.hardware.axes
     used = 1
     for trip, kind in zip(design.loop_trip[0], design.loop_kind[0], strict=True):

@@ -17,7 +17,12 @@ from evaluators.golden_cases import (
     instances_of,
 )
 from evaluators.golden_formats import codec_formats, reference_formats, reference_optimization
-from evaluators.reference_model import Accesses, ReferenceResult, evaluate_reference
+from evaluators.reference_model import (
+    Accesses,
+    ReferenceInput,
+    ReferenceResult,
+    evaluate_reference,
+)
 from evaluators.sparse_accelerator import SparseAccelerator
 from evaluators.technology import Technology
 from evaluators.traffic import Access, access_counts
@@ -141,7 +146,7 @@ def _compare_reference(case: GoldenCase) -> Deviation:
         case.operator,
         case.hardware,
         case.mapping,
-        (case.densities, reference_formats(case), reference_optimization(case)),
+        ReferenceInput(case.densities, reference_formats(case), reference_optimization(case)),
         case.stationarity,
     )
     data, metadata = 0.0, 0.0

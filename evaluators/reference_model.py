@@ -19,7 +19,7 @@ fields never overflow, and gating saves cycles as skipping does. docs/fidelity.m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -72,6 +72,25 @@ class Accesses:
 
 
 @dataclass(frozen=True)
+class ReferenceInput:
+    """What the reference is told beside operator, hardware and mapping.
+
+    Attributes:
+        densities: By tensor; absent = dense.
+        formats: By (tensor, level); absent = uncompressed.
+        optimization: Gating and skipping.
+        word_bits: By tensor; absent = the access width of the level, one word per access.
+        technology: Prices what the levels do not state.
+    """
+
+    densities: Mapping[str, DensitySpec]
+    formats: FormatChoice
+    optimization: SparseOptimization
+    word_bits: Mapping[str, float] = field(default_factory=dict)
+    technology: Technology = field(default_factory=Technology)
+
+
+@dataclass(frozen=True)
 class ReferenceResult:
     """What the reference reports for one mapping.
 
@@ -93,19 +112,19 @@ def evaluate_reference(
     operator: Operator,
     hardware: Hardware,
     mapping: MappingBatch,
-    zeros: tuple[Mapping[str, DensitySpec], FormatChoice, SparseOptimization],
+    given: ReferenceInput,
     stationarity: str = "implicit",
 ) -> ReferenceResult:
     """Evaluate one mapping by the reference's rules.
 
     Args:
-        operator, hardware: The design; every level states its energies per word.
+        operator, hardware: The design.
         mapping: A batch of one.
-        zeros: Densities by tensor, formats by (tensor, level), gating and skipping.
+        given: Densities, formats, gating and skipping, widths and prices.
         stationarity: The reference's own convention is "implicit".
     """
     counts = access_counts(operator, hardware, mapping, stationarity)
-    return _ReferenceEvaluation(operator, hardware, mapping, zeros, counts).run()
+    return _ReferenceEvaluation(operator, hardware, mapping, given, counts).run()
 
 
 # --- one mapping --------------------------------------------------------------------------------
@@ -117,13 +136,15 @@ class _ReferenceEvaluation:
         operator: Operator,
         hardware: Hardware,
         mapping: MappingBatch,
-        zeros: tuple[Mapping[str, DensitySpec], FormatChoice, SparseOptimization],
+        given: ReferenceInput,
         counts: AccessCounts,
     ) -> None:
         self.operator = operator
         self.hardware = hardware
         self.keep_at = mapping.keep_at[0]
-        self.specs, self.formats, self.optimization = zeros
+        self.given = given
+        self.specs, self.formats = given.densities, given.formats
+        self.optimization = given.optimization
         self.counts = counts
         self.density = {
             tensor.name: effective_density(
@@ -147,7 +168,7 @@ class _ReferenceEvaluation:
         actual, gated = self._computes()
         instances = float(self.counts.macs[0] / self.counts.compute_cycles[0])
         energy = self._energy(accesses)
-        active_pj, gated_pj = compute_energy_pj(Technology(), self.hardware, (8, 8), 8)
+        active_pj, gated_pj = self._compute_pj()
         energy["MAC"] = actual * active_pj + gated * gated_pj
         cycles = whole((actual + gated) / instances)
         return ReferenceResult(accesses, actual, gated, cycles, energy)
@@ -268,16 +289,24 @@ class _ReferenceEvaluation:
     def _leaf_compressed(self, tensor: str) -> bool:
         return bool(self.formats.get((tensor, self._leaf_level(tensor)), ()))
 
+    def _compute_pj(self) -> tuple[float, float]:
+        names = [tensor.name for tensor in self.operator.tensors]
+        widths = [int(self.given.word_bits.get(name, 8)) for name in names]
+        operands = sorted(widths[:-1], reverse=True)[:2]
+        pair = (operands[0], operands[-1])
+        return compute_energy_pj(self.given.technology, self.hardware, pair, widths[-1])
+
     def _energy(self, accesses: Mapping[tuple[str, str, str], Accesses]) -> dict[str, float]:
         energy: dict[str, float] = {level.name: 0.0 for level in self.hardware.levels}
         names = [tensor.name for tensor in self.operator.tensors]
         for (level_name, tensor, kind), entry in accesses.items():
             index = self.hardware.level_names.index(level_name)
             level = self.hardware.levels[index]
-            cost = level_cost(Technology(), level, self.hardware.technology_nm)
+            cost = level_cost(self.given.technology, level, self.hardware.technology_nm)
             write = kind != "reads"
-            total = entry.actual * (cost.write_pj if write else cost.read_pj)
-            total += entry.gated * cost.gated_pj
+            share = self.given.word_bits.get(tensor, level.access_bits) / level.access_bits
+            total = entry.actual * (cost.write_pj if write else cost.read_pj) * share
+            total += entry.gated * cost.gated_pj * share
             ranks = self.formats.get((tensor, level_name), ())
             words = _metadata_words(ranks, entry.ranks, cost.metadata_access_bits)
             gated = _metadata_words(ranks, entry.gated_ranks, cost.metadata_access_bits)

@@ -35,6 +35,7 @@ from evaluators.intersection import (
 )
 from evaluators.mapping_check import check_mappings
 from evaluators.price_kernel import COSTS, Cost, new_cache, price_batch
+from evaluators.reference_accelerator import evaluate_by_reference
 from evaluators.technology import (
     LevelCost,
     Technology,
@@ -49,6 +50,9 @@ from spaces.hardware import Hardware
 from spaces.loop_nest import MappingBatch
 from spaces.sparsity import DENSE, DensitySpec
 from spaces.workload import Operator, Precision, Tensor
+
+ACCOUNTINGS = ("codec", "sparseloop")
+"""What an encoder really writes, or the reference tool's own rules."""
 
 FormatTable = Sequence[Format] | Mapping[str, Sequence[Format]]
 """Formats that `MappingBatch.format_id` indexes: one table for all tensors, or one per tensor."""
@@ -67,6 +71,8 @@ class SparseAccelerator:
         technology: Prices what the hardware leaves open.
         optimization: Gating and skipping.
         stationarity: "implicit" or "explicit", see `evaluators.traffic`.
+        accounting: "codec" or, for comparison, "sparseloop" (one mapping at a time; `explain`,
+            `cost_terms` and speed belong to the codec's).
         decoder: Cost of decoding per primitive; none unless asked for.
         drain_read: Whether draining a partial sum reads the child.
     """
@@ -79,6 +85,7 @@ class SparseAccelerator:
     technology: Technology = field(default_factory=Technology)
     optimization: SparseOptimization = NO_OPTIMIZATION
     stationarity: str = "implicit"
+    accounting: str = "codec"
     decoder: Decoder = NO_DECODER
     drain_read: bool = True
 
@@ -86,6 +93,9 @@ class SparseAccelerator:
         if self.stationarity not in STATIONARITIES:
             known = " or ".join(STATIONARITIES)
             raise ValueError(f"stationarity must be {known}, got {self.stationarity!r}")
+        if self.accounting not in ACCOUNTINGS:
+            known = " or ".join(ACCOUNTINGS)
+            raise ValueError(f"accounting must be {known}, got {self.accounting!r}")
         names = [tensor.name for tensor in self.operator.tensors]
         for label, given in (("densities", self.densities), ("formats", self.formats)):
             for name in given:
@@ -111,6 +121,8 @@ class SparseAccelerator:
             ValueError: For a malformed mapping; an infeasible one has a positive violation.
         """
         check_mappings(self.operator, self.hardware, designs, self.format_count)
+        if self.accounting == "sparseloop":
+            return evaluate_by_reference(self, designs)
         rows = COSTS + len(self.hardware.levels) + len(self.hardware.axes) + 1
         out = np.empty((rows, len(designs)))
         price_batch(

@@ -54,7 +54,7 @@ def test_fig1_crossovers_are_where_the_figure_has_them():
         masked, listed = (fig1_design(name, label) for name in ("bitmask", "coordinate_list"))
         return getattr(masked, quantity) / getattr(listed, quantity)
 
-    assert ratio(0.04, "energy_pj") > 1 > ratio(0.1, "energy_pj")
+    assert ratio(0.04, "energy_pj") > 1 > ratio(0.08, "energy_pj")
     assert ratio(0.4, "cycles") > 1 > ratio(0.8, "cycles")
 
 
