@@ -40,6 +40,7 @@ class Case:
         sizes: Rank sizes, shape (R,).
         lists, ideal_lists: Stores of the outer level's Pareto lists, see `exact_scan.scan`.
         computes: See `build_computes`.
+        implicit: Whether a tile that does not change is not fetched again.
         runs: Whether innermost tiles may stay over runs of outer loops (implicit stationarity).
     """
 
@@ -55,6 +56,7 @@ class Case:
     lists: Lists
     ideal_lists: Lists
     computes: FloatArray
+    implicit: bool
     runs: bool
 
     @property
@@ -103,6 +105,7 @@ def build_case(terms: CostTerms) -> Case:
         lists=new_lists(machine.ports, len(relevant)),
         ideal_lists=new_lists(machine.ports, len(relevant)),
         computes=computes,
+        implicit=terms.stationarity == "implicit",
         runs=levels == 3 and terms.stationarity == "implicit" and has_single_reuse(grid),
     )
 

@@ -248,6 +248,41 @@ def _take(leaves: Leaves, chosen: IntArray) -> Leaves:
     )
 
 
+def large_enough(leaves: Leaves, grid: Grid, minimum: IntArray) -> Leaves:
+    """The placements whose tiles all have at least these rank extents in their relevant ranks."""
+    good = np.ones(len(leaves.mask), dtype=np.bool_)
+    for t, relevant in enumerate(grid.relevant):
+        index = (np.maximum(leaves.tile[:, t, None], 0) // grid.stride) % grid.number
+        extent = grid.size[np.arange(len(minimum)), index]
+        fits = (extent >= np.where(relevant, minimum, 1)).all(axis=1)
+        good &= fits | (leaves.tile[:, t] < 0)
+    return _take(leaves, np.flatnonzero(good))
+
+
+def even_placements(
+    problem: tuple[Grid, Points, Costs, Machine], row: int, base: IntArray, full: IntArray
+) -> Leaves:
+    """The placements of all tensors at one tile of the innermost level, all that fit.
+
+    Args:
+        problem: The tables.
+        row: A node order of all tensors.
+        base, full: See `innermost_placements`.
+    """
+    grid, points, costs, machine = problem
+    tensors, ranks = grid.relevant.shape
+    rows, level = np.arange(tensors)[:, None], len(machine.capacity) - 1
+    index = (np.arange(points.own.shape[1])[:, None] // grid.stride) % grid.number
+    each = np.arange(ranks)
+    whole = (grid.div[each, index, base] >= 0) & (grid.div[each, full, index] >= 0)
+    held = (costs.elements[rows, points.own] * costs.own_bits[rows, level, points.own]).sum(axis=0)
+    fit = np.flatnonzero(whole.all(axis=1) & (held <= machine.capacity[level] * (1.0 + 1e-9)))
+    tile = np.repeat(fit[:, None], tensors, axis=1)
+    found = np.concatenate([np.full((len(fit), 1), row), tile, index[fit]], axis=1)
+    masks = np.full(row + 1, (1 << tensors) - 1)
+    return _describe(found, points, costs, masks)
+
+
 def longest_runs(leaves: Leaves, grid: Grid, rows: IntArray, full: IntArray) -> Leaves:
     """The placements that keep a tensor, with the longest run over which their first tile stays.
 

@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 
 from evaluators.evaluation import CostTerms
 from spaces.loop_nest import MappingBatch, concatenate
-from strategies.exact_case import Case, build_case, describe_exclusion
+from strategies.exact_case import Case, build_case, describe_exclusion, has_single_reuse
+from strategies.exact_even import outer_floors, pair_bounds, scan_even
 from strategies.exact_kernels import clear_lists
 from strategies.exact_leaves import (
     Leaves,
     all_runs,
+    even_placements,
     innermost_placements,
+    large_enough,
     longest_runs,
     undominated,
     undominated_heads,
@@ -49,6 +52,9 @@ from strategies.mapping_builder import Block, Plan, build_mappings
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+MAPSPACES = ("uneven", "even")
+"""Where tensors may be kept, see `exact_search`."""
 
 OBJECTIVES = {"energy": ENERGY, "latency": LATENCY, "edp": EDP, "pareto": PARETO}
 
@@ -100,6 +106,14 @@ class SearchResult:
         return max(0.0, 1.0 - self.lower_bound / float(self.values.min()))
 
 
+@dataclass(frozen=True)
+class _Space:
+    """Which mappings count, see `exact_search`."""
+
+    mapspace: str = "uneven"
+    minimum_tile: IntArray | None = None
+
+
 def objective_values(objective: str, energy_pj: FloatArray, cycles: FloatArray) -> FloatArray:
     """Energy, latency, or their product for `edp` and `pareto`."""
     if objective == "energy":
@@ -107,34 +121,48 @@ def objective_values(objective: str, energy_pj: FloatArray, cycles: FloatArray) 
     return cycles if objective == "latency" else energy_pj * cycles
 
 
-def exact_search(terms: CostTerms, objective: str = "edp") -> SearchResult:
+def exact_search(
+    terms: CostTerms,
+    objective: str = "edp",
+    mapspace: str = "uneven",
+    minimum_tile: IntArray | None = None,
+) -> SearchResult:
     """Find the best mapping of an operator, with the best of the formats offered per level.
 
     Args:
         terms: Structure of the cost; `format_choices` are the formats offered.
         objective: energy, latency, edp, or pareto (the whole energy-latency front).
+        mapspace: "uneven" (every tensor at its own place, bypass where it is allowed) or "even"
+            (every level keeps all tensors at one place).
+        minimum_tile: Least rank extents of the innermost level's tiles, shape (R,).
 
     Raises:
-        ValueError: For an unknown objective or hardware that the search does not cover.
+        ValueError: For an unknown objective or mapspace, or hardware that is not covered.
     """
     begin = perf_counter()
+    if mapspace not in MAPSPACES:
+        raise ValueError(f"mapspace must be one of {', '.join(MAPSPACES)}, got {mapspace!r}")
+    space = _Space(mapspace, minimum_tile)
     if objective not in OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
-    found = _search_once(terms, objective)
+    found = _search_once(terms, objective, space)
     if len(found.mappings) and not found.certified:
-        found = _settle(terms, found)
+        found = _settle(terms, found, space)
     return replace(found, seconds=perf_counter() - begin)
 
 
-def _search_once(terms: CostTerms, objective: str) -> SearchResult:
+def _search_once(terms: CostTerms, objective: str, space: _Space) -> SearchResult:
     """One search; certified only if no tile had to be priced by a mixture of formats."""
     case = build_case(terms)
+    even = space.mapspace == "even"
+    if even and (case.levels != 3 or not has_single_reuse(case.grid)):
+        raise ValueError("mapspace: the even one covers matrix products on three levels only")
     archive = new_archive(case.tensors)
-    _scan_all(case, OBJECTIVES[objective], archive)
+    _scan_all(case, OBJECTIVES[objective], space, archive)
     n = int(archive.tally[0])
     plans, tight = [], True
     for row in archive.info[:n]:
-        plan, settled = _plan(case, row)
+        plan, settled = _plan(case, row, even)
         plans.append(plan)
         tight = tight and settled
     energy, cycles = archive.energy[:n].copy(), archive.cycles[:n].copy()
@@ -153,7 +181,7 @@ def _search_once(terms: CostTerms, objective: str) -> SearchResult:
     )
 
 
-def _settle(terms: CostTerms, relaxed: SearchResult) -> SearchResult:
+def _settle(terms: CostTerms, relaxed: SearchResult, space: _Space) -> SearchResult:
     """Search again under each set of formats that the relaxed search took, one per copy.
 
     The relaxed value is the lower bound; what is found here has true costs.
@@ -161,7 +189,7 @@ def _settle(terms: CostTerms, relaxed: SearchResult) -> SearchResult:
     found: list[SearchResult] = []
     for ids in np.unique(relaxed.mappings.format_id, axis=0):
         fixed = tuple(tuple((int(code),) for code in row) for row in ids)
-        once = _search_once(replace(terms, format_choices=fixed), relaxed.objective)
+        once = _search_once(replace(terms, format_choices=fixed), relaxed.objective, space)
         if len(once.mappings):
             found.append(once)
     if not found:
@@ -209,7 +237,7 @@ class _Outer:
     around: Surroundings
 
 
-def _scan_all(case: Case, mode: int, archive: Archive) -> None:
+def _scan_all(case: Case, mode: int, space: _Space, archive: Archive) -> None:
     ranks = len(case.sizes)
     none = np.zeros((1, ranks), dtype=np.int64)
     alone = Fanout(
@@ -230,7 +258,9 @@ def _scan_all(case: Case, mode: int, archive: Archive) -> None:
         for i2 in range(len(inner.used)):
             around = Surroundings(case.grid.total, float(outer.used[i0]), share0, inner.shared[i2])
             setting = _setting(case, ideal, around, (full, float(inner.used[i2]), mode, (i0, i2)))
-            _scan_one(case, _Outer(table, ideal, around), setting, inner.place[i2], archive)
+            _scan_one(
+                case, _Outer(table, ideal, around), setting, (inner.place[i2], space), archive
+            )
 
 
 def _setting(
@@ -258,15 +288,24 @@ def _setting(
 
 
 def _scan_one(
-    case: Case, outer: _Outer, setting: Setting, base: IntArray, archive: Archive
+    case: Case,
+    outer: _Outer,
+    setting: Setting,
+    inside: tuple[IntArray, _Space],
+    archive: Archive,
 ) -> None:
-    leaves = innermost_placements(
-        (case.grid, case.points, case.costs, case.machine),
-        (case.orders, case.starts),
-        base,
-        setting.full,
-    )
+    base, space = inside
+    problem = (case.grid, case.points, case.costs, case.machine)
+    if space.mapspace == "even":
+        leaves = even_placements(problem, len(case.orders) - 1, base, setting.full)
+    else:
+        leaves = innermost_placements(problem, (case.orders, case.starts), base, setting.full)
+    if space.minimum_tile is not None:
+        leaves = large_enough(leaves, case.grid, space.minimum_tile)
     if not len(leaves.mask):
+        return
+    if space.mapspace == "even":
+        _join_even(case, outer, setting, leaves, archive)
         return
     best = undominated(leaves, case.grid, case.costs)
     _join(case, outer, setting, best, archive)
@@ -280,6 +319,46 @@ def _scan_one(
         longer = all_runs(longest, case.grid, np.flatnonzero(good))
         if len(longer.mask):
             _join(case, outer, setting, longer, archive)
+
+
+def _join_even(
+    case: Case, outer: _Outer, setting: Setting, leaves: Leaves, archive: Archive
+) -> None:
+    whole = leaf_coefficients(case.costs, case.machine, leaves, outer.around)
+    idle = leaves._replace(words=np.zeros_like(leaves.words))
+    bare = leaf_coefficients(case.costs, case.machine, idle, outer.around)
+    pair = np.stack([bare[:, :, 1], whole[:, :, 1]], axis=2)
+    made, active = setting.computes[-1, -1, 2:]
+    parts = pair[:, :, :, 0] + (made - active) * pair[:, :, :, 1] + active * pair[:, :, :, 2]
+    parts = np.ascontiguousarray(parts)
+    fan, floors = case.fans[-2], np.empty(case.points.own.shape[1])
+    below = setting.below.copy()
+    below[:, 3] = 0.0
+    outer_floors(case.grid, outer.ideal, case.machine, case.implicit, below, setting.full, floors)
+    bounds = np.empty((len(fan.used), len(leaves.mask), 2))
+    pair_bounds(case.grid, case.machine, leaves, parts, fan, setting, case.implicit, floors, bounds)
+    values = _bound_values(setting.mode, bounds).ravel()
+    pairs = np.flatnonzero(np.isfinite(values))
+    scan_even(
+        case.grid,
+        outer.table,
+        case.machine,
+        leaves,
+        parts,
+        fan,
+        setting,
+        case.implicit,
+        pairs[np.argsort(values[pairs], kind="stable")],
+        bounds,
+        archive,
+    )
+
+
+def _bound_values(mode: int, bounds: FloatArray) -> FloatArray:
+    energy, cycles = bounds[..., 0], bounds[..., 1]
+    if mode == ENERGY:
+        return np.asarray(energy)
+    return np.where(np.isfinite(energy), cycles, np.inf) if mode == LATENCY else energy * cycles
 
 
 def _join(case: Case, outer: _Outer, setting: Setting, leaves: Leaves, archive: Archive) -> None:
@@ -299,10 +378,14 @@ def _join(case: Case, outer: _Outer, setting: Setting, leaves: Leaves, archive: 
     )
 
 
-def _plan(case: Case, info: IntArray) -> tuple[Plan, bool]:
+def _plan(case: Case, info: IntArray, even: bool) -> tuple[Plan, bool]:
     """The plan of an archive entry, and whether its formats are best in every respect."""
     i0, i2, i1, leaf_row, outer_row = (int(x) for x in info[:5])
     whole = tuple((t, case.sizes) for t in range(case.tensors))
+    innermost = (int(info[5]),) * case.levels
+    if even:
+        innermost = (int(info[4]), int(info[5]))
+        leaf_row = outer_row = len(case.orders) - 1
     nodes = [whole, _nodes(case, leaf_row, info[6 : 6 + case.tensors])]
     if case.levels == 3:
         nodes.insert(1, _outer_nodes(case, outer_row, info[6 + case.tensors :]))
@@ -315,7 +398,7 @@ def _plan(case: Case, info: IntArray) -> tuple[Plan, bool]:
         axis += len(rows)
     formats, tight = _formats(case, nodes)
     blocks = tuple(Block(n, t) for n, t in zip(nodes, trips, strict=True))
-    return Plan(blocks, case.sizes, case.tensors, formats, int(info[5])), tight
+    return Plan(blocks, case.sizes, case.tensors, formats, innermost), tight
 
 
 def _formats(case: Case, nodes: list[tuple[tuple[int, IntArray], ...]]) -> tuple[IntArray, bool]:

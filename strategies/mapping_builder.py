@@ -40,28 +40,28 @@ class Plan:
         sizes: Padded rank sizes, shape (R,).
         tensors: Number of tensors.
         formats: Format ids, shape (T, L).
-        innermost: Rank whose loop stands innermost between two neighbouring nodes; -1 = any.
+        innermost: By level, the rank whose loop stands innermost between two neighbouring nodes of
+            its block; -1 or absent = any.
     """
 
     blocks: tuple[Block, ...]
     sizes: IntArray
     tensors: int
     formats: IntArray
-    innermost: int = -1
+    innermost: tuple[int, ...] = ()
 
 
 @dataclass
 class _Nest:
     """Loops and positions written so far, outermost first."""
 
-    innermost: int
     loops: list[tuple[int, int, int]] = field(default_factory=list)
     keep: dict[tuple[int, int], int] = field(default_factory=dict)
 
-    def temporal(self, outer: IntArray, inner: IntArray) -> None:
-        """Write the loops that lead from one tile to the next smaller one."""
+    def temporal(self, outer: IntArray, inner: IntArray, last: int) -> None:
+        """Write the loops that lead from one tile to the next smaller one, rank `last` last."""
         trips = outer // inner
-        order = sorted(range(len(trips)), key=lambda rank: rank == self.innermost)
+        order = sorted(range(len(trips)), key=lambda rank: rank == last)
         self.loops += [(rank, int(trips[rank]), TEMPORAL) for rank in order if trips[rank] > 1]
 
 
@@ -80,7 +80,7 @@ def _below(plan: Plan) -> list[IntArray]:
 
 def build_nest(plan: Plan) -> tuple[list[tuple[int, int, int]], IntArray]:
     """Loops (rank, trip, kind) outermost first, and positions of shape (T, L)."""
-    nest = _Nest(plan.innermost)
+    nest = _Nest()
     levels = len(plan.blocks)
     tops = _below(plan)
     for level, block in enumerate(plan.blocks):
@@ -89,11 +89,12 @@ def build_nest(plan: Plan) -> tuple[list[tuple[int, int, int]], IntArray]:
             spatial = spatial * trips
         base = spatial * (tops[level + 1] if level + 1 < levels else np.ones_like(plan.sizes))
         current = plan.sizes if level == 0 else tops[level]
+        last = plan.innermost[level] if level < len(plan.innermost) else -1
         for tensor, extent in block.nodes:
-            nest.temporal(current, extent)
+            nest.temporal(current, extent, last)
             current = extent
             nest.keep[tensor, level] = len(nest.loops)
-        nest.temporal(current, base)
+        nest.temporal(current, base, last)
         for axis, trips in block.axis_trips:
             nest.loops += [(r, int(n), 1 + axis) for r, n in enumerate(trips) if n > 1]
     keep = np.full((plan.tensors, levels), BYPASS, dtype=np.int64)
