@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluators.capacity import quantile_excess_bits
 from evaluators.compression import code_formats
 from evaluators.cost_terms import accelerator_cost_terms
 from evaluators.decoder import NO_DECODER, Decoder, decoder_pj_per_element
@@ -75,6 +76,7 @@ class SparseAccelerator:
             `cost_terms` and speed belong to the codec's).
         decoder: Cost of decoding per primitive; none unless asked for.
         drain_read: Whether draining a partial sum reads the child.
+        capacity_confidence: Compressed tiles must fit with this probability; 0.5 = on average.
     """
 
     operator: Operator
@@ -88,6 +90,7 @@ class SparseAccelerator:
     accounting: str = "codec"
     decoder: Decoder = NO_DECODER
     drain_read: bool = True
+    capacity_confidence: float = 0.5
 
     def __post_init__(self) -> None:
         if self.stationarity not in STATIONARITIES:
@@ -96,6 +99,8 @@ class SparseAccelerator:
         if self.accounting not in ACCOUNTINGS:
             known = " or ".join(ACCOUNTINGS)
             raise ValueError(f"accounting must be {known}, got {self.accounting!r}")
+        if not 0.5 <= self.capacity_confidence <= 1.0:
+            raise ValueError(f"capacity_confidence must be 0.5..1, got {self.capacity_confidence}")
         names = [tensor.name for tensor in self.operator.tensors]
         for label, given in (("densities", self.densities), ("formats", self.formats)):
             for name in given:
@@ -139,6 +144,10 @@ class SparseAccelerator:
             self.tile_memory,
             out,
         )
+        if self.capacity_confidence > 0.5:
+            excess = quantile_excess_bits(self, designs, self.capacity_confidence)
+            capacity = self.machine_tables[2][0]
+            out[COSTS : COSTS + len(capacity)] += excess.T / capacity[:, None]
         return Evaluation(self._metrics(out), self._violations(out))
 
     def explain(self, design: MappingBatch) -> Mapping[str, Any]:

@@ -176,6 +176,29 @@ def test_capacity_violation_of_the_golden_cases_is_reported():
     assert overflow == {"d32_a": 3.5, "p_a": 1 / 64, "p_c": 1 / 32}
 
 
+def test_capacity_at_a_quantile_covers_what_sampling_finds():
+    """Register tiles of 256 elements at density .25: mean 64, deviation 6.9 non-zeros."""
+    operator = matmul("x", {"M": 1, "K": 64, "N": 64})
+    mapping = nest(
+        [(2, 4, 0), (1, 4, 0), (2, 16, 0), (1, 16, 0)], [(0, 2, 2), (0, 2, 2), (0, 2, 2)]
+    )
+    mapping.format_id[0, 1] = FORMATS.index("bitmap")
+    model = sparse_model(operator, 0.25, SparseOptimization())
+    capacity = 4096.0
+
+    def held(confidence):
+        exact = replace(model, capacity_confidence=confidence)
+        return (exact.evaluate(mapping).violations["capacity_RF"][0] + 1.0) * capacity
+
+    rng = np.random.default_rng(0)
+    samples = rng.hypergeometric(1024, 3072, 256, 20_000) * 8
+    for confidence in (0.9, 0.99):
+        extra = held(confidence) - held(0.5)
+        expected = np.quantile(samples, confidence) - 64 * 8
+        assert extra == pytest.approx(expected, abs=8.0)
+    assert held(1.0) - held(0.5) == (256 - 64) * 8
+
+
 def test_fan_out_and_placement_violations():
     hardware = Hardware(
         "small",
@@ -256,6 +279,7 @@ def test_cost_does_not_depend_on_the_tile_size_or_the_batch():
 @pytest.mark.parametrize(
     ("change", "text"),
     [
+        ({"capacity_confidence": 0.3}, "capacity_confidence must be 0.5..1, got 0.3"),
         ({"stationarity": "lazy"}, "stationarity must be implicit or explicit, got 'lazy'"),
         ({"densities": {"B": DensitySpec("bernoulli", 0.5)}}, "densities: no tensor 'B'"),
         ({"formats": {"Q": ()}}, "formats: no tensor 'Q', the tensors are A, W, Z"),
