@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from evaluators.compiled import compiled
 from evaluators.density_core import (
     BERNOULLI,
+    BLOCK,
+    DEAD_COLUMNS,
     DENSE,
     FIXED_STRUCTURED,
     HYPERGEOMETRIC,
@@ -36,6 +38,10 @@ _NEGLIGIBLE = 1e-8
 """Windows less likely than this end the sum."""
 
 _DIRECT_TERMS = 4
+_ROUGH_TERMS = 32
+_START_SAMPLES = 32
+_START_PHASES = 4
+_GOLDEN = 0.6180339887498949
 _SHORT_SUM = 64
 
 
@@ -88,6 +94,98 @@ def _stretched(node: Box, dimension: int, count: int, other: int, rows: int) -> 
 
 
 @compiled
+def _start_column(turn: int, width: int, edge: int) -> int:
+    """Start columns that stand for all: every one of a narrow row, else all places in a block of
+    `edge` in turn, in blocks spread over the row."""
+    if width <= _START_SAMPLES:
+        return turn
+    cells = max(1, width // edge)
+    return min(width - 1, int(cells * ((turn * _GOLDEN + 0.5) % 1.0)) * edge + turn % edge)
+
+
+@compiled
+def _blocks_in_row(first: int, last: int, edge: int) -> int:
+    return last // edge - first // edge + 1
+
+
+@compiled
+def _touched(start: tuple[int, int], window: int, width: int, edges: tuple[int, int]) -> int:
+    """Blocks that a window of a flattened level touches.
+
+    Args:
+        start: Row within its block row, column.
+        window: Positions, row by row.
+        width: Positions of a row.
+        edges: Block edges, rows and columns.
+    """
+    phase, column = start
+    all_blocks = _blocks_in_row(0, width - 1, edges[1])
+    head = min(window, width - column)
+    head_blocks = _blocks_in_row(column, column + head - 1, edges[1])
+    if window == head:
+        return head_blocks
+    whole, tail = (window - head) // width, (window - head) % width
+    tail_blocks = _blocks_in_row(0, tail - 1, edges[1]) if tail else 0
+    rows = 1 + whole + (1 if tail else 0)
+    block_rows = (phase + rows - 1) // edges[0] + 1
+    if block_rows == 1:
+        return all_blocks if whole else min(all_blocks, head_blocks + tail_blocks)
+    first = all_blocks if whole and edges[0] - phase >= 2 else head_blocks
+    ends_inside = (phase + rows - 1) % edges[0] >= 1
+    last = all_blocks if not tail or (whole and ends_inside) else tail_blocks
+    return first + last + (block_rows - 2) * all_blocks
+
+
+@compiled
+def _block_window(code: NDArray[np.float64], node: Box, shape: Box, window: int) -> float:
+    """P0 of a window over rows of a block-sparse tensor, the mean over where it may start."""
+    fast, width, slow = shape[0], shape[1], shape[2]
+    across = max(1, int(code[2 + fast]) // node[fast])
+    down = max(1, int(code[2 + slow]) // node[slow])
+    columns = min(width, _START_SAMPLES)
+    rounds = min(down, _START_PHASES) if width <= _START_SAMPLES else 1
+    total = 0.0
+    for turn in range(columns):
+        for place in range(rounds):
+            phase = (place * down // rounds + turn // across + turn) % down
+            start = (phase, _start_column(turn, width, across))
+            total += exp(code[1] * _touched(start, window, width, (down, across)))
+    return total / (columns * rounds)
+
+
+@compiled
+def _wrapped_window(code: NDArray[np.float64], node: Box, shape: Box, window: int) -> float:
+    """P0 of a window over rows that are independent, the mean over where it may start."""
+    fast, width, slow = shape[0], shape[1], shape[2]
+    columns = min(width, _START_SAMPLES)
+    total = 0.0
+    for turn in range(columns):
+        head = min(window, width - _start_column(turn, width, 1))
+        whole, tail = (window - head) // width, (window - head) % width
+        value = box_empty(code, _stretched(node, fast, head, -1, 1), node)
+        if whole:
+            value *= box_empty(code, _stretched(node, fast, width, slow, whole), node)
+        if tail:
+            value *= box_empty(code, _stretched(node, fast, tail, -1, 1), node)
+        total += value
+    return total / columns
+
+
+@compiled
+def _column_window(code: NDArray[np.float64], node: Box, shape: Box, window: int) -> float:
+    """P0 of a window where different places in a row are independent: a rows and b more places."""
+    fast, width, slow = shape[0], shape[1], shape[2]
+    rows, rest = window // width, window % width
+    if rows == 0:
+        return box_empty(code, _stretched(node, fast, window, -1, 1), node)
+    value = box_empty(code, _stretched(node, fast, width, slow, rows), node)
+    if rest > 0 and value > 0.0:
+        value *= box_empty(code, _stretched(node, fast, rest, slow, rows + 1), node)
+        value /= box_empty(code, _stretched(node, fast, rest, slow, rows), node)
+    return value
+
+
+@compiled
 def window_empty(code: NDArray[np.float64], node: Box, shape: Box, window: int) -> float:
     """Probability that `window` neighbouring nodes of a (flattened) fiber are empty.
 
@@ -98,22 +196,24 @@ def window_empty(code: NDArray[np.float64], node: Box, shape: Box, window: int) 
             extent of which fibers start at multiples in the fastest dimension.
         window: Number of neighbours.
 
-    A flattened window of a whole rows and b more positions is the union of both: exact where
-    positions of different rows, or of different places in a row, are independent.
+    A window of a flattened level runs over whole and cut rows; where zeros are correlated it is
+    averaged over its start, which for wide rows is sampled. Blocks are taken to be aligned with
+    the tile and with whole nodes; a third flattened dimension counts as more rows of the second.
+    Flattened runs over a band, or over a real mask inside kernels, are rough approximations: the
+    codec and the uncounted forms `None(..)-RLE(..)` are the ones to trust there.
     """
     kind = int(code[0])
     if kind <= FIXED_STRUCTURED:
         elements = float(node[0]) * node[1] * node[2] * node[3] * window
         return box_empty(code, (int(elements), 1, 1, 1), (1, 1, 1, 1))
-    fast, width, slow = shape[0], shape[1], shape[2]
-    rows, rest = window // width, window % width
-    if slow < 0 or rows == 0:
+    fast, slow = shape[0], shape[2]
+    if slow < 0:
         return box_empty(code, _stretched(node, fast, window, -1, 1), node)
-    value = box_empty(code, _stretched(node, fast, width, slow, rows), node)
-    if rest > 0 and value > 0.0:
-        value *= box_empty(code, _stretched(node, fast, rest, slow, rows + 1), node)
-        value /= box_empty(code, _stretched(node, fast, rest, slow, rows), node)
-    return value
+    if kind == BLOCK:
+        return _block_window(code, node, shape, window)
+    if kind == DEAD_COLUMNS and int(code[1]) != fast:
+        return _wrapped_window(code, node, shape, window)
+    return _column_window(code, node, shape, window)
 
 
 @compiled
@@ -135,11 +235,12 @@ def _summed_escapes(
 ) -> float:
     """The defining sum; beyond the first terms they are interpolated geometrically."""
     terms = (positions - 1) // run
+    direct = _DIRECT_TERMS if int(code[0]) <= FIXED_STRUCTURED else _ROUGH_TERMS
     index = 1
     current = _first_after(code, node, shape, run) if terms >= 1 else 0.0
     total = 0.0
     while index <= terms and current > 0.0:
-        stride = 1 if index < _DIRECT_TERMS else max(1, index // 2)
+        stride = 1 if index < direct else max(1, index // 2)
         stride = min(stride, terms + 1 - index)
         following = index + stride
         ahead = 0.0
@@ -153,6 +254,34 @@ def _summed_escapes(
         total += current * _weighted_geometric(first, float(run), ratio, stride)
         index += stride
         current = ahead
+    return total
+
+
+@compiled
+def _block_line_escapes(
+    code: NDArray[np.float64], node: Box, shape: Box, positions: int, run: int
+) -> float:
+    """The defining sum along one dimension of a block-sparse tensor, over exact window starts."""
+    edge, grain = int(code[2 + shape[0]]), node[shape[0]]
+    phase = greatest_common_divisor(shape[3], edge)
+    period = edge // greatest_common_divisor(grain, edge)
+    across = 1
+    for dimension in range(4):
+        if dimension != shape[0]:
+            across *= (node[dimension] + int(code[2 + dimension]) - 1) // int(code[2 + dimension])
+    total = 0.0
+    for index in range(1, (positions - 1) // run + 1):
+        starts, length = positions - index * run, index * run * grain
+        if exp(code[1] * across * (length // edge)) < _NEGLIGIBLE:
+            break
+        for turn in range(min(starts, period)):
+            weight = float(starts // period + (1 if turn < starts % period else 0))
+            for first in range(0, edge, phase):
+                start = first + turn * grain
+                here = _blocks_in_row(start, start + length - 1, edge)
+                longer = _blocks_in_row(start, start + length + grain - 1, edge)
+                gain = exp(code[1] * across * here) - exp(code[1] * across * longer)
+                total += weight * gain * phase / edge
     return total
 
 
@@ -219,4 +348,6 @@ def fiber_escapes(
         return _independent_escapes(positions, run, empty)
     if kind == N_M and int(code[1]) == shape[0]:
         return _n_m_escapes(code, node, shape, positions, run)
+    if kind == BLOCK and shape[2] < 0:
+        return _block_line_escapes(code, node, shape, positions, run)
     return _summed_escapes(code, node, shape, positions, run)
