@@ -8,7 +8,7 @@ a stage, then the middle permutation (an address map, or explicit), then stage 2
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -282,8 +282,7 @@ def _partial_sums(table: Mapping[str, Ints]) -> tuple[NDArray[np.bool_], int]:
     names = ["matrix", "tile_row", "block", "column_offset"]
     if table["factor"][0] == 0:
         names.append("tile_column")
-    keys = np.stack([table[name] for name in names])
-    _, destination = np.unique(keys, axis=1, return_inverse=True)
+    destination = _key(table, names)
     order = np.lexsort((table["array"], table["slot"], destination))
     later = np.zeros(len(destination), dtype=bool)
     later[order[1:]] = np.diff(destination[order]) == 0
@@ -292,24 +291,25 @@ def _partial_sums(table: Mapping[str, Ints]) -> tuple[NDArray[np.bool_], int]:
 
 def _parts_across(table: Mapping[str, Ints], destination: Ints) -> int:
     """Row parts and tiles that one output collects, sub-steps of one cell block not counted."""
-    keys = np.stack([destination, _home(table)])
-    distinct = np.unique(keys, axis=1)
-    return int(np.bincount(distinct[0]).max())
+    home = _key(table, ("array", "diagonal", "tile_row", "tile_column", "block"))
+    pairs = np.unique(destination * (int(home.max()) + 1) + home)
+    _, parts = np.unique(pairs // (int(home.max()) + 1), return_counts=True)
+    return int(parts.max())
 
 
-def _home(table: Mapping[str, Ints]) -> Ints:
-    """Identity of a stored block: sub-steps of reading A share array, diagonal and tile."""
-    names = ("array", "diagonal", "tile_row", "tile_column", "block")
-    keys = np.stack([table[name] for name in names])
-    _, home = np.unique(keys, axis=1, return_inverse=True)
-    return np.asarray(home, dtype=np.int64)
+def _key(table: Mapping[str, Ints], names: Sequence[str]) -> Ints:
+    """One integer per row, equal where all named columns are."""
+    key = np.zeros(len(table["slot"]), dtype=np.int64)
+    for name in names:
+        column = table[name] - int(table[name].min())
+        key = key * (int(column.max()) + 1) + column
+    return key
 
 
 def _moved(table: Mapping[str, Ints]) -> int:
     """Values that leave arrays: one per output and stored block, sub-steps summed inside."""
     names = ("matrix", "array", "diagonal", "tile_row", "tile_column", "block", "column_offset")
-    keys = np.stack([table[name] for name in names])
-    _, first = np.unique(keys, axis=1, return_index=True)
+    _, first = np.unique(_key(table, names), return_index=True)
     return int(table["column_count"][first].sum())
 
 
@@ -368,7 +368,7 @@ def _single(opcode: Opcode, start: float, duration: float, **columns: int) -> Ro
 
 def _stream(placement: Placement, timing: Timing, firing: Ints, parts: list[Rows]) -> CommandStream:
     columns: dict[str, NDArray[Any]] = {
-        name: np.concatenate([part[name] for part in parts]).astype(kind)
+        name: np.concatenate([np.asarray(part[name], dtype=kind) for part in parts])
         for name, kind in FIELDS.items()
     }
     order = np.lexsort((columns["array"], columns["opcode"], columns["start_ns"]))

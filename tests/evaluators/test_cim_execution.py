@@ -12,11 +12,12 @@ from evaluators.analog_technology import technology
 from evaluators.cim_commands import CommandStream, Opcode, count_commands
 from evaluators.cim_execution import counted_work, execute
 from evaluators.crossbar_simulator import Weights, program, simulate
-from evaluators.monarch import MonarchMatrix, project
+from evaluators.monarch import MonarchMatrix
 from spaces.cim_legality import check_legal
 from spaces.cim_mapping import MAPPINGS, PACKINGS, RULES, CimChoices, CimDesigns, one_design
 from spaces.cim_model import CimModel, ProjectionSite
 from spaces.cim_placement import Placement
+from spaces.monarch_shape import MonarchShape
 
 SITES = [(64, 64, 3, 3), (64, 256, 1, 2), (256, 64, 1, 2), (48, 40, 2, 1)]
 """in, out, parallel, layers."""
@@ -42,10 +43,11 @@ def random_weights(placement: Placement, rng: np.random.Generator) -> Weights:
     for position, site in enumerate(placement.model.sites):
         shape = placement.shapes[position]
         for layer, matrix in product(range(site.layers), range(site.parallel)):
-            dense = rng.standard_normal((site.out_features, site.in_features))
-            weights[position, layer, matrix] = (
-                dense if shape is None else project(dense, shape).matrix
-            )
+            if shape is None:
+                dense = rng.standard_normal((site.out_features, site.in_features))
+                weights[position, layer, matrix] = dense
+            else:
+                weights[position, layer, matrix] = random_monarch(shape, rng)
     return weights
 
 
@@ -57,6 +59,13 @@ def random_inputs(placement: Placement, batch: int, rng: np.random.Generator) ->
     }
 
 
+def random_monarch(shape: MonarchShape, rng: np.random.Generator) -> MonarchMatrix:
+    """Full factors, padding included."""
+    grid = (shape.out_tiles, shape.in_tiles)
+    sizes = [(*grid, f.blocks, f.columns, f.rows) for f in shape.factors]
+    return MonarchMatrix(shape, rng.standard_normal(sizes[0]), rng.standard_normal(sizes[1]))
+
+
 def worst_error(placement: Placement, stream: CommandStream, batch: int = 3) -> float:
     """Largest relative error of all matrices against plain arithmetic."""
     rng = np.random.default_rng(3)
@@ -66,8 +75,8 @@ def worst_error(placement: Placement, stream: CommandStream, batch: int = 3) -> 
     errors = []
     for key, y in outputs.items():
         weight = weights[key]
-        dense = weight.dense() if isinstance(weight, MonarchMatrix) else weight
-        expected = inputs[key[:2]] @ dense.T
+        x = inputs[key[:2]]
+        expected = weight.apply(x) if isinstance(weight, MonarchMatrix) else x @ weight.T
         errors.append(np.linalg.norm(y - expected) / np.linalg.norm(expected))
     return float(max(errors))
 
