@@ -8,7 +8,7 @@ best mapping of its operator, found by an inner search.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -34,7 +34,8 @@ FLAT = flat_texts((2, 3, 4, 5, 6, 8, 10))
 
 BEST_SINGLE = "best tuned single-level"
 THIS_STUDY = "this study"
-STRIP_CASES = (DENSE_STORAGE, "bitmap", BEST_SINGLE, THIS_STUDY)
+EVERY_FORMAT = "every format offered (bound)"
+STRIP_CASES = (DENSE_STORAGE, "bitmap", BEST_SINGLE, THIS_STUDY, EVERY_FORMAT)
 """Cases repeated at other densities."""
 
 SUMS = ("energy_pj", "memory_energy_pj", "latency_cycles", "latency_s")
@@ -79,19 +80,20 @@ class SparseModel:
         }
 
     @cached_property
-    def part_keys(self) -> tuple[int, ...]:
-        """Index of the first operator that poses the same problem as each operator."""
-        first: dict[Any, int] = {}
-        problems = [self._problem(operator) for operator in self.operators]
-        return tuple(first.setdefault(problem, index) for index, problem in enumerate(problems))
+    def problems(self) -> tuple[Hashable, ...]:
+        """What the best mapping of each operator depends on, formats offered aside."""
+        return tuple(self._problem(operator) for operator in self.operators)
 
     @cached_property
     def parts(self) -> tuple[SparseAccelerator, ...]:
         """One evaluator per operator; equal problems share one."""
-        built = {key: self._evaluator(self.operators[key]) for key in set(self.part_keys)}
-        return tuple(built[key] for key in self.part_keys)
+        built: dict[Hashable, SparseAccelerator] = {}
+        for operator, problem in zip(self.operators, self.problems, strict=True):
+            if problem not in built:
+                built[problem] = self._evaluator(operator)
+        return tuple(built[problem] for problem in self.problems)
 
-    def _problem(self, operator: Operator) -> Any:
+    def _problem(self, operator: Operator) -> Hashable:
         densities = [self._density(operator, tensor) for tensor in operator.tensors]
         keys = [(d.model, d.density, repr(sorted(d.parameters.items()))) for d in densities]
         return tuple(operator.ranks.items()), operator.tensors, tuple(keys)
@@ -210,6 +212,7 @@ class SparseModel:
             **single,
             BEST_SINGLE: self._offer(FLAT, goal),
             THIS_STUDY: dict(decisions),
+            EVERY_FORMAT: self.unrestricted(goal),
         }
         return {name: (self, chosen) for name, chosen in named.items()}
 
@@ -235,6 +238,37 @@ class SparseModel:
     ) -> list[dict[str, Any]]:
         """One row per case; savings are over the best single-level format of the same densities."""
         return comparison_rows(cases, BEST_SINGLE)
+
+    def unrestricted(self, goal: str) -> dict[str, Any]:
+        """Decisions that offer every format at once: a bound on any choice of a few."""
+        offers = {
+            f"{tensor_class}_format_{slot}": name
+            for tensor_class, names in self.names.items()
+            for slot, name in enumerate(names, start=1)
+        }
+        return offers | {"mapping_goal": goal}
+
+    def formats_used(self, found: Sequence[MappingBatch]) -> dict[str, tuple[str, ...]]:
+        """Tensor class -> formats that the best mappings hold compressed tensors in.
+
+        The importance of a format is the number of elements it moves from the outermost level in
+        one run of the model; the most important comes first.
+        """
+        weights: dict[str, dict[str, int]] = {tensor_class: {} for tensor_class in self.names}
+        for operator, mapping in zip(self.operators, found, strict=True):
+            for t, tensor in enumerate(operator.tensors):
+                if not self._coded(operator, tensor):
+                    continue
+                tensor_class = tensor.tensor_class.value
+                elements = operator.tensor_elements(tensor.name) * operator.count
+                for number in {int(number) for number in mapping.format_id[0, t] if number}:
+                    name = self.names[tensor_class][number]
+                    shares = weights[tensor_class]
+                    shares[name] = shares.get(name, 0) + elements
+        return {
+            tensor_class: tuple(sorted(shares, key=lambda name: -shares[name]))
+            for tensor_class, shares in weights.items()
+        }
 
     def explain_parts(self, found: Sequence[MappingBatch]) -> dict[str, Any]:
         """Tables, loop nests and design files of the model's best mappings."""

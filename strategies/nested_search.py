@@ -8,7 +8,7 @@ shared decisions sees an ordinary evaluator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -50,8 +50,8 @@ class SeparableModel(Protocol):
         ...
 
     @property
-    def part_keys(self) -> Sequence[int]:
-        """Index of the first part that poses the same problem as each part."""
+    def problems(self) -> Sequence[Hashable]:
+        """What each part asks of the inner search; equal problems have equal answers."""
         ...
 
     def offered_ids(self, decisions: Mapping[str, Any], part: int) -> FormatChoices:
@@ -60,6 +60,14 @@ class SeparableModel(Protocol):
 
     def total(self, costs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
         """Metrics of the model from the metrics of its parts."""
+        ...
+
+    def unrestricted(self, goal: str) -> Mapping[str, Any]:
+        """Decisions that offer everything at once, a bound on any choice of a few."""
+        ...
+
+    def formats_used(self, found: Sequence[Any]) -> Mapping[str, Sequence[str]]:
+        """Tensor class -> formats in use by the best designs of the parts, the most used first."""
         ...
 
     def comparisons(
@@ -105,9 +113,9 @@ class NestedSearch:
     def __init__(self, model: SeparableModel, search: InnerSearch) -> None:
         self.model = model
         self.search = search
-        self._terms: dict[int, CostTerms] = {}
+        self._terms: dict[Hashable, CostTerms] = {}
         self._variants: dict[int, NestedSearch] = {id(model): self}
-        self._fronts: dict[tuple[int, FormatChoices], list[PartResult]] = {}
+        self._fronts: dict[tuple[Hashable, FormatChoices], list[PartResult]] = {}
 
     @property
     def searches(self) -> int:
@@ -135,6 +143,17 @@ class NestedSearch:
         parts = self.model.explain_parts([result.design for result in results])
         return {"certified": certified, **parts}
 
+    def shortlist(self) -> dict[str, tuple[str, ...]]:
+        """Tensor class -> formats that the best mappings use when every format is offered."""
+        chosen: dict[str, dict[str, None]] = {}
+        for goal in GOAL_METRICS:
+            found = [result.design for result in self.parts_of(self.model.unrestricted(goal))]
+            if any(design is None for design in found):
+                return {}
+            for tensor_class, names in self.model.formats_used(found).items():
+                chosen.setdefault(tensor_class, {}).update(dict.fromkeys(names))
+        return {tensor_class: tuple(names) for tensor_class, names in chosen.items()}
+
     def comparison(self, design: Mapping[str, Any]) -> dict[str, Sequence[Mapping[str, Any]]]:
         """The design beside the model's baselines, each with its own best mappings."""
         (row,) = decision_rows(design)
@@ -148,7 +167,10 @@ class NestedSearch:
     def _case(
         self, model: SeparableModel, decisions: Mapping[str, Any]
     ) -> tuple[Mapping[str, float], list[Any]]:
-        nested = self._variants.setdefault(id(model), NestedSearch(model, self.search))
+        if id(model) not in self._variants:
+            variant = self._variants[id(model)] = NestedSearch(model, self.search)
+            variant._fronts, variant._terms = self._fronts, self._terms
+        nested = self._variants[id(model)]
         results = nested.parts_of(decisions)
         return model.total([r.metrics for r in results]), [r.design for r in results]
 
@@ -156,12 +178,12 @@ class NestedSearch:
         """The best design of every part under one set of decisions."""
         goal = str(decisions["mapping_goal"])
         return [
-            self._best(key, self.model.offered_ids(decisions, key), goal)
-            for key in self.model.part_keys
+            self._best(part, self.model.offered_ids(decisions, part), goal)
+            for part in range(len(self.model.parts))
         ]
 
     def _best(self, part: int, offered: FormatChoices, goal: str) -> PartResult:
-        key = (part, offered)
+        key = (self.model.problems[part], offered)
         if key not in self._fronts:
             self._fronts[key] = self._front(part, offered)
         metric = GOAL_METRICS[goal]
@@ -169,9 +191,10 @@ class NestedSearch:
 
     def _front(self, part: int, offered: FormatChoices) -> list[PartResult]:
         evaluator = self.model.parts[part]
-        if part not in self._terms:
-            self._terms[part] = evaluator.cost_terms()
-        found = self.search(replace(self._terms[part], format_choices=offered))
+        problem = self.model.problems[part]
+        if problem not in self._terms:
+            self._terms[problem] = evaluator.cost_terms()
+        found = self.search(replace(self._terms[problem], format_choices=offered))
         n = len(found.mappings)
         if n == 0:
             return [PartResult(None, _Infinite(), False)]
