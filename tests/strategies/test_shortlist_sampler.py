@@ -1,0 +1,82 @@
+"""The shortlist sampler: stages in order, nothing twice, and TPE where nothing is known."""
+
+import optuna
+import pytest
+
+from spaces.offered_formats import listed_offer
+from spaces.shared_formats import SharedFormatSpace
+from strategies.optuna_strategy import STAGE
+from strategies.shortlist_sampler import ShortlistSampler
+
+NAMES = ["bitmap", "rle", "csr", "coo", "csb"]
+SPACE = SharedFormatSpace({"weight": listed_offer(NAMES)}, slots=2)
+COST = {"none": 9.0, "bitmap": 3.0, "rle": 2.0, "csr": 5.0, "coo": 6.0, "csb": 4.0}
+
+
+class Knowing:
+    def shortlist(self):
+        return {"weight": ("csr", "bitmap")}
+
+
+def cost(trial: optuna.Trial) -> float:
+    formats = [trial.suggest_categorical(f"weight_format_{i}", ("none", *NAMES)) for i in (1, 2)]
+    goal = trial.suggest_categorical("mapping_goal", SPACE.goals)
+    return min(COST[name] for name in formats) + 0.1 * SPACE.goals.index(goal)
+
+
+def run(evaluator: object, trials: int, seed: int = 0) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=ShortlistSampler(SPACE, evaluator, seed))
+    study.optimize(cost, n_trials=trials)
+    return study
+
+
+def stages(study: optuna.Study) -> list[str]:
+    return [trial.user_attrs[STAGE] for trial in study.trials]
+
+
+def test_sets_of_the_shortlist_come_first_the_most_important_ones_ahead() -> None:
+    study = run(Knowing(), 9)
+    assert stages(study) == ["sets"] * 9
+    chosen = [(t.params["weight_format_1"], t.params["weight_format_2"]) for t in study.trials]
+    assert chosen[::3] == [("csr", "csr"), ("csr", "bitmap"), ("bitmap", "bitmap")]
+    assert [t.params["mapping_goal"] for t in study.trials[:3]] == list(SPACE.goals)
+
+
+def test_neighbours_leave_the_shortlist_and_find_the_best() -> None:
+    study = run(Knowing(), 60)
+    assert set(stages(study)) == {"sets", "neighbours", "tpe"}
+    assert study.best_value == min(COST.values())
+
+
+def test_no_design_is_proposed_twice_before_tpe() -> None:
+    study = run(Knowing(), 40)
+    planned = [t for t in study.trials if t.user_attrs[STAGE] != "tpe"]
+    designs = {
+        (
+            frozenset((t.params["weight_format_1"], t.params["weight_format_2"])),
+            t.params["mapping_goal"],
+        )
+        for t in planned
+    }
+    assert len(designs) == len(planned)
+
+
+def test_an_evaluator_without_a_shortlist_leaves_tpe() -> None:
+    study = run(object(), 25)
+    assert set(stages(study)) == {"tpe"}
+    assert len(study.trials) == 25
+
+
+def test_equal_seeds_propose_the_same() -> None:
+    first, second = ([t.params for t in run(Knowing(), 70, seed=3).trials] for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("directions", [["minimize", "minimize"]])
+def test_it_serves_several_objectives(directions) -> None:
+    study = optuna.create_study(
+        directions=directions, sampler=ShortlistSampler(SPACE, Knowing(), 1)
+    )
+    study.optimize(lambda trial: (cost(trial), -cost(trial)), n_trials=30)
+    assert len(study.trials) == 30
