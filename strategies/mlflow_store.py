@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 5.0
 _DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
+_SCHEMA_LOCK = 7_366_112
+"""Key of the PostgreSQL advisory lock; any number that all processes agree on."""
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a study talks to nobody but the store it was given
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a dead server is noticed in seconds, not minutes
@@ -97,6 +99,8 @@ def open_store(uri: str) -> MlflowClient:
         logging.getLogger(name).setLevel(logging.ERROR)
     path = sqlite_path(uri)
     try:
+        if uri.startswith("postgresql"):
+            return _open_postgres(uri)
         if path is None:
             return MlflowClient(tracking_uri=uri)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,6 +109,22 @@ def open_store(uri: str) -> MlflowClient:
         raise TrackingError(
             f"tracking.uri: cannot open {redacted(uri)}: {scrubbed(error, uri)}"
         ) from error
+
+
+def _open_postgres(uri: str) -> MlflowClient:
+    """Open a PostgreSQL store under a lock of its server: one process makes the tables."""
+    from mlflow import MlflowClient
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(uri)
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(f"SELECT pg_advisory_lock({_SCHEMA_LOCK})"))
+            client = MlflowClient(tracking_uri=uri)
+            client.search_experiments(max_results=1)
+    finally:
+        engine.dispose()  # closing the connection releases the lock
+    return client
 
 
 def _open_sqlite(uri: str, path: Path) -> MlflowClient:
