@@ -95,6 +95,11 @@ COMPUTE = "MAC"
 """Component name of the compute unit in a user's energy table."""
 
 
+def constant_values() -> dict[str, float]:
+    """Name -> value of every constant, in its own unit; what `Technology.values` may replace."""
+    return {name: constant.value for name, constant in CONSTANTS.items()}
+
+
 @dataclass(frozen=True)
 class Technology:
     """Laws and constants that price what the hardware leaves open.

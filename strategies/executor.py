@@ -137,6 +137,11 @@ def take_columns(columns: Columns, indices: Sequence[int] | slice) -> Columns:
     return {name: np.asarray(values)[indices] for name, values in columns.items()}
 
 
+def concatenate_columns(parts: Sequence[Columns]) -> Columns:
+    """Points of several batches with the same parameters, in order."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 def evaluate_points(space: Space, evaluator: Evaluator, columns: Columns) -> Evaluation:
     """Price points; when the batch raises, price them one by one so that only the guilty fail."""
     n = batch_length(columns)
