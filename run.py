@@ -26,6 +26,7 @@ TASKS = {
     "summarise": "strategies.sweep",
     "bundle": "strategies.bundle",
     "reproduce": "strategies.reproduce",
+    "sensitivity": "strategies.sensitivity",
     "evaluate": "strategies.evaluate_design",
 }
 """Task name -> module whose `run(config)` does it; imported only when asked for."""
