@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,23 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Stage:
+    """What one stage of a search did.
+
+    Attributes:
+        name: The stage.
+        entered: Candidates that came in.
+        cut: Of these, how many were dropped without being completed.
+        bound: What cut them.
+    """
+
+    name: str
+    entered: int
+    cut: int
+    bound: str
+
+
+@dataclass(frozen=True)
 class Case:
     """One operator on one hardware with the formats offered.
 
@@ -41,6 +58,7 @@ class Case:
         lists, ideal_lists: Stores of the outer level's Pareto lists, see `exact_scan.scan`.
         computes: See `build_computes`.
         implicit: Whether a tile that does not change is not fetched again.
+        counts: Innermost placements that fit, and those of them that are beaten.
         runs: Whether innermost tiles may stay over runs of outer loops (implicit stationarity).
     """
 
@@ -58,6 +76,7 @@ class Case:
     computes: FloatArray
     implicit: bool
     runs: bool
+    counts: dict[str, int] = field(default_factory=lambda: {"fit": 0, "beaten": 0})
 
     @property
     def levels(self) -> int:
@@ -107,6 +126,22 @@ def build_case(terms: CostTerms) -> Case:
         computes=computes,
         implicit=terms.stationarity == "implicit",
         runs=levels == 3 and terms.stationarity == "implicit" and has_single_reuse(grid),
+    )
+
+
+def stages_of(case: Case, terms: CostTerms, tally: IntArray) -> tuple[Stage, ...]:
+    """The stages of a finished search; `tally` as in `Archive`."""
+    orders = int(np.diff(case.starts) @ case.machine.masks[1:].sum(axis=0))
+    listed = len(case.orders) * (case.levels - 1)
+    offered = sum(len(ids) for row in terms.format_choices for ids in row)
+    tiles = sum(len(ids) > 0 for row in terms.format_choices for ids in row)
+    walked, stopped = (int(n) for n in case.lists.used[2:] + case.ideal_lists.used[2:])
+    return (
+        Stage("loop orders", listed, listed - orders, "placement rules"),
+        Stage("tilings", case.counts["fit"], case.counts["beaten"], "capacity and dominance"),
+        Stage("formats", offered, offered - tiles, "best format of each tile"),
+        Stage("joint", int(tally[1]), int(tally[2]), "compulsory traffic"),
+        Stage("refinement", walked, stopped, "front of the outer placements"),
     )
 
 

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from evaluators.evaluation import CostTerms
 from spaces.loop_nest import MappingBatch, concatenate
-from strategies.exact_case import Case, build_case, describe_exclusion, has_single_reuse
+from strategies.exact_case import (
+    Case,
+    Stage,
+    build_case,
+    describe_exclusion,
+    has_single_reuse,
+    stages_of,
+)
 from strategies.exact_even import outer_floors, pair_bounds, scan_even
 from strategies.exact_kernels import clear_lists
 from strategies.exact_leaves import (
@@ -73,6 +80,7 @@ class SearchResult:
         reason: What excludes every mapping; empty when there is one.
         visited, pruned: Joins of inner and outer placements looked at, and dropped by bound.
         seconds: Wall time.
+        stages: What was enumerated and what cut it, stage by stage.
     """
 
     mappings: MappingBatch
@@ -85,6 +93,7 @@ class SearchResult:
     visited: int
     pruned: int
     seconds: float
+    stages: tuple[Stage, ...] = ()
 
     @property
     def values(self) -> FloatArray:
@@ -178,6 +187,7 @@ def _search_once(terms: CostTerms, objective: str, space: _Space) -> SearchResul
         visited=int(archive.tally[1]),
         pruned=int(archive.tally[2]),
         seconds=0.0,
+        stages=stages_of(case, terms, archive.tally),
     )
 
 
@@ -308,6 +318,8 @@ def _scan_one(
         _join_even(case, outer, setting, leaves, archive)
         return
     best = undominated(leaves, case.grid, case.costs)
+    case.counts["fit"] += len(leaves.mask)
+    case.counts["beaten"] += len(leaves.mask) - len(best.mask)
     _join(case, outer, setting, best, archive)
     if case.runs:
         best = undominated_heads(leaves, case.grid, case.costs, case.orders)

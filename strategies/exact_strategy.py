@@ -1,0 +1,57 @@
+"""The exact search as a strategy: proposes the certified optimum, or the front, and ends."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evaluators.evaluation import Evaluation, StructuredEvaluator
+from spaces.space import Columns
+from strategies.exact_search import SearchResult, exact_search
+from strategies.problem import Problem
+
+
+class ExactStrategy:
+    """Proposes what `exact_search` finds, in one batch.
+
+    Args:
+        problem: Its evaluator must state cost terms, its space must `encode` mappings.
+        objective: energy, latency, edp or pareto.
+        seed: Unused; the search is deterministic.
+
+    Raises:
+        ValueError: If the evaluator states no cost terms.
+    """
+
+    def __init__(self, problem: Problem, objective: str = "edp", seed: int | None = None) -> None:
+        if not isinstance(problem.evaluator, StructuredEvaluator):
+            raise ValueError(
+                "strategy=exact needs an evaluator with cost terms, "
+                f"got {type(problem.evaluator).__name__}"
+            )
+        self.problem = problem
+        self.objective = objective
+        self._found: SearchResult | None = None
+
+    def ask(self, n: int) -> Columns:
+        """The optimum or the front, once; nothing after.
+
+        Raises:
+            ValueError: If no mapping is valid; says which rule excludes everything.
+        """
+        if self._found is not None:
+            return {}
+        evaluator = self.problem.evaluator
+        assert isinstance(evaluator, StructuredEvaluator)
+        self._found = exact_search(evaluator.cost_terms(), self.objective)
+        if not len(self._found.mappings):
+            raise ValueError(f"no valid mapping: {self._found.reason}")
+        best = np.argsort(self._found.values, kind="stable")[:n]
+        return self.problem.space.encode(self._found.mappings.take(best))
+
+    def tell(self, columns: Columns, evaluation: Evaluation) -> None:
+        """Nothing is left to learn."""
+
+    @property
+    def gap(self) -> float:
+        """(best - lower bound) / best; inf before the search."""
+        return float("inf") if self._found is None else self._found.gap
