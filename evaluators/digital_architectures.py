@@ -61,7 +61,7 @@ def _partitioned(
     bill: PartsBill, shape: MacroShape, options: MacroOptions, select_delay: FloatArray
 ) -> None:
     """P sub-macro trees per column, partial-sum registers, merging unit, accumulator."""
-    _multiply_and_sum(bill, shape, shape.r, shape.p, options.weight_bits, options)
+    _multiply_and_sum(bill, shape, shape.r, options.weight_bits, options)
     word = _sum_bits(shape.r, shape.bs, options.weight_bits)
     bill.registers("psum buffer", shape.p * shape.c * word * options.psum_depth, PSUM_ACTIVITY)
     bill.adders("merge", shape.c * tree_full_adders(shape.p, word), PSUM_ACTIVITY)
@@ -124,7 +124,7 @@ def _sdp_like(shape: MacroShape, options: MacroOptions) -> PartsBill:
 def _one_tree(bill: PartsBill, shape: MacroShape, options: MacroOptions, tree_bits: int) -> None:
     """Multipliers, one adder tree per column over all rows, accumulator, pipeline."""
     total = shape.p * shape.r
-    _multiply_and_sum(bill, shape, total, np.ones_like(shape.p), tree_bits, options)
+    _multiply_and_sum(bill, shape, total, tree_bits, options)
     word = _sum_bits(total, shape.bs, tree_bits)
     accumulator = _accumulator(bill, shape, total, word, options)
     place = _place_value_delay(shape, total, tree_bits)
@@ -146,12 +146,12 @@ def _multiply_and_sum(
     bill: PartsBill,
     shape: MacroShape,
     tree_inputs: FloatArray,
-    trees: FloatArray,
     tree_bits: int,
     options: MacroOptions,
 ) -> None:
     """Products, adder trees and, for several bits per cycle, the adders of their place values."""
     a_in, a_w = options.input_toggle_rate, options.weight_bit_density
+    trees = shape.p * shape.r / tree_inputs
     bill.multipliers(shape.bs * options.weight_bits * shape.cells, a_in)
     adders = shape.bs * trees * shape.c * tree_full_adders(tree_inputs, tree_bits)
     bill.adders("adder trees", adders, a_in * a_w)
