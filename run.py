@@ -28,6 +28,8 @@ TASKS = {
     "reproduce": "strategies.reproduce",
     "sensitivity": "strategies.sensitivity",
     "evaluate": "strategies.evaluate_design",
+    "import": "strategies.import_design",
+    "export": "strategies.export_design",
 }
 """Task name -> module whose `run(config)` does it; imported only when asked for."""
 
