@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -156,7 +156,10 @@ class ProgressiveSampler(BaseSampler):
             return "random", fresh
         share = max(1, round(len(names) / (2 + np.sqrt(len(study.trials)))))
         changed = set(self._rng.choice(names, size=min(share, len(names)), replace=False))
-        point = {n: fresh[n] if n in changed else parent.params[n] for n in names}
+        point = {name: parent.params[name] for name in names}
+        step = 1.0 / (1.0 + len(study.trials) / 20.0)
+        for name in changed:
+            point[name] = _towards(self._space.parameters[name], point[name], fresh[name], step)
         return "refinement", point
 
     def _parents(self, study: Study) -> Sequence[FrozenTrial]:
@@ -166,6 +169,15 @@ class ProgressiveSampler(BaseSampler):
             return _pareto(feasible or done, study.directions)
         sign = 1 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1
         return sorted(feasible or done, key=lambda t: sign * float(t.values[0]))[:5]
+
+
+def _towards(distribution: BaseDistribution, start: Any, end: Any, step: float) -> Any:
+    """A float on the way from one to the other; choices and integers are drawn afresh."""
+    if not isinstance(distribution, FloatDistribution) or distribution.step is not None:
+        return end
+    if distribution.log:
+        return float(np.clip(start * (end / start) ** step, distribution.low, distribution.high))
+    return float(start + step * (end - start))
 
 
 def _pareto(
