@@ -25,7 +25,8 @@ import numpy as np
 from evaluators.codec import cut_tiles, encode
 from evaluators.compression import entropy_bound_bits
 from evaluators.compression_core import ceil_log2
-from evaluators.density import DensityModel, density_model
+from evaluators.density import density_model
+from evaluators.density_model import DensityModel
 from evaluators.format_breakdown import format_bits
 from evaluators.mask_sampling import sample_mask
 from spaces.compression_format import COMPRESSED, Format, Primitive, resolve_sizes

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from evaluators.decoder import Decoder
-from evaluators.density import DensityModel
+from evaluators.density_model import DensityModel
 from evaluators.evaluation import Evaluation, FloatArray
 from evaluators.intersection import SparseOptimization
 from evaluators.technology import Technology

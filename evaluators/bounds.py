@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import comb, lgamma, log, log2, prod
 
 from evaluators.compression import binary_entropy
-from evaluators.density import DensityModel
+from evaluators.density_model import DensityModel
 from evaluators.sparse_accelerator import SparseAccelerator
 from spaces.sparsity import DENSE, DensitySpec
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from evaluators.analog_cim import AnalogCim
 from evaluators.cim_commands import CommandStream
-from evaluators.cim_execution import execute
+from evaluators.cim_execution import counted_work, execute
 from evaluators.evaluation import Evaluation
 from evaluators.monarch import gaussian_residual
 from spaces.cim_mapping import CimDesigns
@@ -26,6 +26,9 @@ PICTURED_ARRAYS = 4
 
 LISTED_COMMANDS = 24
 """Commands printed."""
+
+MOST_STEPS = 500_000
+"""Analog steps above which a design is priced but not scheduled for its report."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class CimStudy:
         }
         if max(explained["violations"]["fits_array"], 0.0) > 0:
             return shown
+        steps = counted_work(self.evaluator, design).steps
+        if steps > MOST_STEPS:
+            note = f"{steps:,.0f} analog steps per token: too many to list (limit {MOST_STEPS:,})"
+            return {**shown, "texts": {"Commands": note}}
         placement, stream = execute(self.evaluator, design)
         listing = stream.listing(0, LISTED_COMMANDS)
         schedule = {"listing": stream.listing(0, 400).splitlines(), "commands": len(stream)}

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators import compression_core as core
-from evaluators.density import padded_boxes
 from evaluators.density_core import MAX_DIMENSIONS
+from evaluators.density_model import padded_boxes
 from spaces.compression_format import Format, FormatLevel, Primitive
 
 FloatArray = NDArray[np.float64]

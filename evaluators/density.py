@@ -21,15 +21,15 @@ derived here. Tiles are taken to start at multiples of their own extents.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil, inf, log1p, prod
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluators import density_core
+from evaluators.density_model import DensityModel, box_elements
+from evaluators.mask_density import mask_model
 from spaces.sparsity import DensitySpec
 
 FloatArray = NDArray[np.float64]
@@ -37,71 +37,6 @@ IntArray = NDArray[np.int64]
 
 LARGEST_BLOCK = 64
 """Largest M of N:M: its tables hold 4*M*M numbers."""
-
-
-def padded_boxes(extents: IntArray) -> IntArray:
-    """Extents of shape (n, dims) padded with 1 to (n, MAX_DIMENSIONS)."""
-    extents = np.atleast_2d(np.asarray(extents, dtype=np.int64))
-    boxes = np.ones((len(extents), density_core.MAX_DIMENSIONS), dtype=np.int64)
-    boxes[:, : extents.shape[1]] = extents
-    return boxes
-
-
-@dataclass(frozen=True, eq=False)
-class DensityModel:
-    """Zeros of one tensor.
-
-    Attributes:
-        name: Name of the model.
-        sizes: Dimension sizes of the tensor.
-        density: Mean fraction of non-zero elements.
-        code: Coded row, see `evaluators.density_core`.
-        nonzeros_deviation: Standard deviation of a tile's non-zeros from boxes (n, 4); shape (n,).
-    """
-
-    name: str
-    sizes: tuple[int, ...]
-    density: float
-    code: FloatArray
-    nonzeros_deviation: Callable[[IntArray], FloatArray]
-
-    @property
-    def elements(self) -> int:
-        """Elements of the tensor."""
-        return prod(self.sizes)
-
-    def p_empty(self, extents: IntArray, steps: IntArray | None = None) -> FloatArray:
-        """Probability that a tile is empty, shape (n,), from extents of shape (n, dims).
-
-        `steps`, of the same shape: tiles start at multiples of it; None = of their own extents.
-        """
-        boxes = padded_boxes(extents)
-        starts = boxes if steps is None else padded_boxes(steps)
-        return density_core.boxes_empty(self.code, boxes, starts)
-
-    def expected_nonzeros(self, extents: IntArray) -> FloatArray:
-        """Mean non-zeros of a tile, shape (n,)."""
-        return _elements(padded_boxes(extents)) * self.density
-
-    def occupancy_quantile(self, extents: IntArray, confidence: float) -> FloatArray:
-        """Non-zeros that a tile does not exceed with this confidence, shape (n,).
-
-        1 gives the largest possible number, .5 the mean; in between the normal approximation
-        mean + z * deviation, rounded up and kept within what the tile and the tensor hold.
-        """
-        if not 0.5 <= confidence <= 1.0:
-            raise ValueError(f"confidence must be between 0.5 and 1, got {confidence}")
-        boxes = padded_boxes(extents)
-        mean = _elements(boxes) * self.density
-        limit = np.minimum(_elements(boxes), ceil(self.density * self.elements))
-        if confidence == 0.5:
-            return mean
-        deviation = self.nonzeros_deviation(boxes)
-        if confidence == 1.0:
-            return np.where(deviation > 0.0, limit, np.ceil(mean - 1e-9))
-        return np.minimum(
-            limit, np.ceil(mean + NormalDist().inv_cdf(confidence) * deviation - 1e-9)
-        )
 
 
 def density_model(
@@ -132,10 +67,6 @@ def _row(*numbers: float) -> FloatArray:
     return np.array(numbers, dtype=np.float64)
 
 
-def _elements(boxes: IntArray) -> FloatArray:
-    return np.asarray(boxes.prod(axis=1), dtype=np.float64)
-
-
 def _root(variance: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(variance), dtype=np.float64)
 
@@ -155,7 +86,7 @@ def _bernoulli(spec: DensitySpec, names: Sequence[str], sizes: tuple[int, ...]) 
         sizes,
         d,
         _row(density_core.BERNOULLI, _log_zero(d)),
-        lambda boxes: _root(_elements(boxes) * d * (1.0 - d)),
+        lambda boxes: _root(box_elements(boxes) * d * (1.0 - d)),
     )
 
 
@@ -167,7 +98,7 @@ def _hypergeometric(
     d = nonzeros / total
 
     def deviation(boxes: IntArray) -> FloatArray:
-        drawn = np.minimum(_elements(boxes), total)
+        drawn = np.minimum(box_elements(boxes), total)
         return _root(drawn * d * (1.0 - d) * (total - drawn) / max(1, total - 1))
 
     code = _row(density_core.HYPERGEOMETRIC, total, nonzeros)
@@ -208,7 +139,7 @@ def _n_m(spec: DensitySpec, names: Sequence[str], sizes: tuple[int, ...]) -> Den
 
     def deviation(boxes: IntArray) -> FloatArray:
         cut = boxes[:, dimension] % block
-        lines = _elements(boxes) / boxes[:, dimension]
+        lines = box_elements(boxes) / boxes[:, dimension]
         return _root(lines * cut * d * (1.0 - d) * (block - cut) / max(1, block - 1))
 
     tables = density_core.line_tables(kept, block).ravel()
@@ -231,7 +162,7 @@ def _block(spec: DensitySpec, names: Sequence[str], sizes: tuple[int, ...]) -> D
 
     def deviation(boxes: IntArray) -> FloatArray:
         held = np.minimum(boxes, np.array(shape)).prod(axis=1)
-        return _root(_elements(boxes) * held * d * (1.0 - d))
+        return _root(box_elements(boxes) * held * d * (1.0 - d))
 
     code = _row(density_core.BLOCK, max(_log_zero(d), -1e300), *shape)
     if cell == 1:
@@ -249,7 +180,7 @@ def _banded(spec: DensitySpec, names: Sequence[str], sizes: tuple[int, ...]) -> 
     code = _row(density_core.BANDED, edge, half, 0, 1)
 
     def deviation(boxes: IntArray) -> FloatArray:
-        return np.where(_elements(boxes) < edge * edge, _elements(boxes), 0.0)
+        return np.where(box_elements(boxes) < edge * edge, box_elements(boxes), 0.0)
 
     return DensityModel(spec.model, sizes, nonzeros / edge**2, code, deviation)
 
@@ -265,7 +196,7 @@ def _dead_columns(spec: DensitySpec, names: Sequence[str], sizes: tuple[int, ...
 
     def deviation(boxes: IntArray) -> FloatArray:
         columns = boxes[:, dimension]
-        depth = _elements(boxes) / columns
+        depth = box_elements(boxes) / columns
         within = (1.0 - dead) * depth * live * (1.0 - live)
         return _root(columns * (within + dead * (1.0 - dead) * (depth * live) ** 2))
 
@@ -274,8 +205,6 @@ def _dead_columns(spec: DensitySpec, names: Sequence[str], sizes: tuple[int, ...
 
 
 def _mask(spec: DensitySpec, names: Sequence[str], sizes: tuple[int, ...]) -> DensityModel:
-    from evaluators.mask_density import mask_model
-
     return mask_model(spec, sizes)
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import prod
 
 from evaluators.compression_core import ceil_log2, escape_entries, nonempty_nodes
-from evaluators.density import DensityModel
 from evaluators.density_core import MAX_DIMENSIONS, Box
+from evaluators.density_model import DensityModel
 from spaces.compression_format import (
     COMPRESSED,
     Format,

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from evaluators.compression import entropy_bound_bits
 from evaluators.decoder import NO_DECODER, Decoder
-from evaluators.density import DensityModel, density_model, padded_boxes
+from evaluators.density import density_model
+from evaluators.density_model import DensityModel, padded_boxes
 from evaluators.evaluation import Evaluation
 from evaluators.format_breakdown import format_bits
 from evaluators.format_kernel import (

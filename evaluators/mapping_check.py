@@ -146,8 +146,8 @@ def _message(
     tensor = operator.tensors[a].name
     if code == _BAD_OUTERMOST:
         return (
-            f"keep_at of {tensor} at {hardware.levels[0].name} must be 0 (the outermost level keeps "
-            f"everything), got {mappings.keep_at[index, a, 0]}"
+            f"keep_at of {tensor} at {hardware.levels[0].name} must be 0 "
+            f"(the outermost level keeps everything), got {mappings.keep_at[index, a, 0]}"
         )
     if code == _BAD_SPATIAL:
         loop = f"{operator.rank_names[mappings.loop_rank[index, b]]} at position {b}"

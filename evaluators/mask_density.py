@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators import density_core
-from evaluators.density import DensityModel, padded_boxes
+from evaluators.density_model import DensityModel, padded_boxes
 from spaces.sparsity import DensitySpec
+from spaces.stored_weights import read_tensor
 
 MOST_RUNGS = 40
 """Rungs of one dimension in the coded table."""
@@ -149,18 +150,3 @@ def _array(spec: DensitySpec) -> NDArray[Any]:
         raise ValueError(f"density mask: no file {path}")
     array = read_tensor(path, name)
     return array.T if spec.parameters.get("transpose", False) else array
-
-
-def read_tensor(path: Path, name: str) -> NDArray[Any]:
-    """One tensor of a local safetensors file as float32 (bfloat16 included)."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as weights:
-        names = list(weights.keys())
-        if name not in names:
-            raise ValueError(
-                f"density mask: {path} has no tensor {name!r}, its first ones are "
-                f"{', '.join(sorted(names)[:5])}"
-            )
-        array: NDArray[Any] = weights.get_tensor(name)
-    return array

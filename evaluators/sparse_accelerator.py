@@ -22,7 +22,8 @@ from evaluators.capacity import quantile_excess_bits
 from evaluators.compression import code_formats
 from evaluators.cost_terms import accelerator_cost_terms
 from evaluators.decoder import NO_DECODER, Decoder, decoder_pj_per_element
-from evaluators.density import DensityModel, density_model
+from evaluators.density import density_model
+from evaluators.density_model import DensityModel
 from evaluators.evaluation import CostTerms, Evaluation, FloatArray
 from evaluators.explanation import explain_design
 from evaluators.intersection import (

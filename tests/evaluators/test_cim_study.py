@@ -110,6 +110,14 @@ class TestStudy:
         assert "files" not in explained
 
 
+def test_a_huge_design_is_priced_but_not_listed() -> None:
+    llama = TransformerShape("llama", 4096, 32, 11008, 32000, decoder_layers=32, gated=True)
+    design = one_design(cim_model(llama, 1, 2048), CimChoices(mapping=("dense_b",)))
+    explained = CimStudy(AnalogCim(technology("pcm"))).explain(design)
+    assert "too many to list" in explained["texts"]["Commands"]
+    assert explained["metrics"]["arrays"] > 0
+
+
 class TestPictures:
     def test_occupancy_shows_every_programmed_cell(self) -> None:
         placement, _ = execute(AnalogCim(technology("pcm")), small_design())

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluators.density import DensityModel, density_model
+from evaluators.density import density_model
 from evaluators.density_core import hypergeometric_empty
+from evaluators.density_model import DensityModel
 from evaluators.mask_density import MaskDensity
 from evaluators.mask_sampling import sample_mask
 from spaces.sparsity import DensitySpec
@@ -157,5 +158,5 @@ def test_mask_reads_a_safetensors_file(tmp_path: Path) -> None:
     assert density_model(turned, KN, (4, 3)).density == pytest.approx(11 / 12)
     with pytest.raises(ValueError, match="it is transposed"):
         density_model(DensitySpec("mask", 1, place), KN, (4, 3))
-    with pytest.raises(ValueError, match=r"has no tensor 'x', its first ones are layer\.weight"):
+    with pytest.raises(ValueError, match=r"no tensor 'x', the first: layer\.weight"):
         density_model(DensitySpec("mask", 1, {**place, "tensor": "x"}), KN, (3, 4))
