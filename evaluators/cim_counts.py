@@ -175,14 +175,18 @@ def _sparse(factor: FactorBatch) -> StageCounts:
     one = np.ones_like(arrays)
     return _monarch_counts(
         factor,
-        steps=arrays,
-        drive_copies=one,
-        output_copies=one,
-        slots=one,
-        busy_slots=one,
-        step_columns=np.minimum(fit, blocks) * factor.columns,
-        rows_summed=factor.rows,
-        arrays=arrays * factor.layers,
+        _Firing(
+            steps=arrays,
+            drive_copies=one,
+            results=one,
+            slots=one,
+            busy_slots=one,
+            step_columns=np.minimum(fit, blocks) * factor.columns,
+            rows_summed=factor.rows,
+            arrays=arrays * factor.layers,
+            kept_results=one,
+            drivers=factor.parallel,
+        ),
     )
 
 
@@ -216,15 +220,18 @@ def _dense_a(factor: FactorBatch) -> StageCounts:
     arrays, serial, busy = _packed(factor, factor.parallel, ceil_div(blocks, fit), capacity)
     return _monarch_counts(
         factor,
-        steps=factor.parallel * blocks * subs,
-        drive_copies=np.ones_like(blocks),
-        output_copies=subs,
-        slots=serial * fit * subs,
-        busy_slots=busy * fit * subs,
-        step_columns=factor.columns,
-        rows_summed=rows,
-        arrays=arrays,
-        local_copies=subs,
+        _Firing(
+            steps=factor.parallel * blocks * subs,
+            drive_copies=np.ones_like(blocks),
+            results=subs,
+            slots=serial * fit * subs,
+            busy_slots=busy * fit * subs,
+            step_columns=factor.columns,
+            rows_summed=rows,
+            arrays=arrays,
+            kept_results=subs,
+            drivers=factor.parallel,
+        ),
     )
 
 
@@ -239,16 +246,18 @@ def _shared_a(factor: FactorBatch) -> StageCounts:
     width = factor.parallel * factor.columns
     counts = _monarch_counts(
         factor,
-        steps=blocks * subs,
-        drive_copies=one,
-        output_copies=subs,
-        slots=serial * fit * subs,
-        busy_slots=busy * fit * subs,
-        step_columns=width,
-        rows_summed=rows,
-        arrays=arrays,
-        local_copies=subs,
-        shared_drives=True,
+        _Firing(
+            steps=blocks * subs,
+            drive_copies=one,
+            results=subs,
+            slots=serial * fit * subs,
+            busy_slots=busy * fit * subs,
+            step_columns=width,
+            rows_summed=rows,
+            arrays=arrays,
+            kept_results=subs,
+            drivers=one,
+        ),
     )
     excess = np.maximum(counts.excess, width / factor.array_size - 1.0)
     return _with_excess(counts, excess)
@@ -263,55 +272,67 @@ def _dense_b(factor: FactorBatch) -> StageCounts:
     arrays, serial, busy = _packed(factor, factor.parallel, chunks, factor.blocks)
     counts = _monarch_counts(
         factor,
-        steps=factor.parallel * chunks * factor.blocks,
-        drive_copies=column_parts,
-        output_copies=row_parts,
-        slots=serial * factor.blocks,
-        busy_slots=busy * factor.blocks,
-        step_columns=column_part,
-        rows_summed=row_part,
-        arrays=arrays,
+        _Firing(
+            steps=factor.parallel * chunks * factor.blocks,
+            drive_copies=column_parts,
+            results=row_parts,
+            slots=serial * factor.blocks,
+            busy_slots=busy * factor.blocks,
+            step_columns=column_part,
+            rows_summed=row_part,
+            arrays=arrays,
+            kept_results=np.ones_like(chunks),
+            drivers=factor.parallel,
+        ),
     )
     return _with_excess(counts, factor.blocks / factor.array_size - 1.0)
 
 
-def _monarch_counts(
-    factor: FactorBatch,
-    *,
-    steps: Ints,
-    drive_copies: Ints,
-    output_copies: Ints,
-    slots: Ints,
-    busy_slots: Ints,
-    step_columns: Ints,
-    rows_summed: Ints,
-    arrays: Ints,
-    local_copies: Ints | None = None,
-    shared_drives: bool = False,
-) -> StageCounts:
-    """The part that all block mappings have in common."""
+@dataclass(frozen=True)
+class _Firing:
+    """How a block mapping fires; every attribute has shape (n,).
+
+    Attributes:
+        steps: MVM commands of a token and layer.
+        drivers: Matrices that drive rows of their own (1 when the inputs are shared).
+        drive_copies: Arrays that each input of a block is driven in.
+        results: Conversions of each output of a block.
+        kept_results: Of these, partial sums that are added inside the array.
+        slots, busy_slots, step_columns, rows_summed, arrays: As in `StageCounts`.
+    """
+
+    steps: Ints
+    drivers: Ints
+    drive_copies: Ints
+    results: Ints
+    kept_results: Ints
+    slots: Ints
+    busy_slots: Ints
+    step_columns: Ints
+    rows_summed: Ints
+    arrays: Ints
+
+
+def _monarch_counts(factor: FactorBatch, firing: _Firing) -> StageCounts:
+    """Counts of a block mapping."""
     blocks = factor.tiles * factor.blocks
-    parallel = factor.parallel
-    local = np.ones_like(blocks) if local_copies is None else local_copies
-    results = parallel * blocks * factor.columns
-    across = output_copies // local * factor.sums
+    outputs = factor.parallel * blocks * factor.columns
+    weights = factor.parallel * blocks * factor.rows * factor.columns
+    across = firing.results // firing.kept_results
     return StageCounts(
-        steps=steps,
-        drives=(np.ones_like(parallel) if shared_drives else parallel)
-        * blocks
-        * factor.rows
-        * drive_copies,
-        outputs=results * output_copies,
-        stores=results // factor.sums,
-        cells_read=parallel * blocks * factor.rows * factor.columns,
-        moved=results * (output_copies // local),
-        slots=slots,
-        busy_slots=busy_slots,
-        step_columns=step_columns,
-        rows_summed=rows_summed,
-        sum_depth=ceil_log2(across),
-        arrays=arrays,
-        cells=parallel * factor.layers * blocks * factor.rows * factor.columns,
+        steps=firing.steps,
+        drives=firing.drivers * blocks * factor.rows * firing.drive_copies,
+        outputs=outputs * firing.results,
+        stores=outputs // factor.sums,
+        cells_read=weights,
+        moved=outputs * across,
+        slots=firing.slots,
+        busy_slots=firing.busy_slots,
+        step_columns=firing.step_columns,
+        rows_summed=firing.rows_summed,
+        sum_depth=ceil_log2(across * factor.sums),
+        arrays=firing.arrays,
+        cells=weights * factor.layers,
         excess=_excess(factor),
     )
 

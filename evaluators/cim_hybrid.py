@@ -63,8 +63,13 @@ def best_hybrid(
     smallest = float(arrays.min(axis=0).sum())
     if smallest > budget:
         raise ValueError(f"array_budget must be >= {smallest:g} for this model, got {budget}")
-    cost = columns["time_ns" if goal == "token_latency_ns" else "energy_pj"]
-    picked = _solve(space, cost, arrays, budget, by_stage=goal == "token_latency_ns")
+    if goal == "token_latency_ns":
+        groups = [site.stage for site in space.model.sites]
+        cost, weights = columns["time_ns"], [site.layers for site in space.model.sites]
+    else:
+        groups = list(range(sites))
+        cost, weights = columns["energy_pj"], [1] * sites
+    picked = _solve(cost, arrays, budget, groups, weights)
     site = options[picked][None]
     design = CimDesigns(space.model, space.choices, uniform.organisation[:1], site)
     metrics = evaluator.evaluate(design).metrics
@@ -72,34 +77,28 @@ def best_hybrid(
 
 
 def _solve(
-    space: CimMappingSpace, cost: Floats, arrays: Floats, budget: int, by_stage: bool
+    cost: Floats, arrays: Floats, budget: int, groups: list[int], weights: list[int]
 ) -> NDArray[np.intp]:
-    """Option of every site: minimise the sum over stages of the slowest site, or of all sites."""
+    """Option of every site that minimises the weighted sum of the groups' largest costs.
+
+    Variables: one per (site, option), then the largest cost of each group.
+
+    Args:
+        cost, arrays: Of every option at every site, shape (options, sites); inf = impossible.
+        budget: Arrays in total.
+        groups: Group of each site.
+        weights: Weight of each site's group.
+    """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     options, sites = cost.shape
-    stages = [site.stage if by_stage else i for i, site in enumerate(space.model.sites)]
-    names = sorted(set(stages))
-    weight = {
-        s: float(site.layers) if by_stage else 1.0
-        for s, site in zip(stages, space.model.sites, strict=True)
-    }
-    width = options * sites + len(names)
-    scale = float(np.max(cost[np.isfinite(arrays)])) or 1.0
-    objective = np.zeros(width)
-    objective[options * sites :] = [weight[name] for name in names]
-    one, slow = np.zeros((sites, width)), np.zeros((sites, width))
-    for i in range(sites):
-        mine = slice(i * options, (i + 1) * options)
-        one[i, mine] = 1.0
-        slow[i, mine] = cost[:, i] / scale
-        slow[i, options * sites + names.index(stages[i])] = -1.0
-    used = np.zeros(width)
-    used[: options * sites] = np.where(np.isfinite(arrays), arrays, 0.0).T.reshape(-1)
-    upper = np.full(width, np.inf)
-    upper[: options * sites] = np.isfinite(arrays).T.reshape(-1)
-    integral = np.zeros(width, dtype=np.int64)
-    integral[: options * sites] = 1
+    names = list(dict.fromkeys(groups))
+    picks = options * sites
+    possible = np.isfinite(arrays).T.reshape(-1)
+    objective, used = np.zeros((2, picks + len(names)))
+    objective[picks:] = [weights[groups.index(name)] for name in names]
+    used[:picks] = np.where(possible, arrays.T.reshape(-1), 0.0)
+    one, slow = _rows_per_site(cost, [names.index(group) for group in groups])
     found = milp(
         objective,
         constraints=[
@@ -107,10 +106,24 @@ def _solve(
             LinearConstraint(slow, -np.inf, 0),
             LinearConstraint(used[None], -np.inf, budget),
         ],
-        integrality=integral,
-        bounds=Bounds(0, upper),
+        integrality=np.repeat([1, 0], [picks, len(names)]),
+        bounds=Bounds(0, np.concatenate([possible, np.full(len(names), np.inf)])),
         options={"mip_rel_gap": 0.0},
     )
     assert found.x is not None, found.message
-    chosen = np.asarray(found.x[: options * sites]).reshape(sites, options)
+    chosen = np.asarray(found.x[:picks]).reshape(sites, options)
     return np.asarray(chosen.argmax(axis=1), dtype=np.intp)
+
+
+def _rows_per_site(cost: Floats, group: list[int]) -> tuple[Floats, Floats]:
+    """Constraint rows: a site picks one option, and its cost is at most that of its group."""
+    options, sites = cost.shape
+    width = options * sites + max(group) + 1
+    scale = float(cost.max()) or 1.0
+    one, slow = np.zeros((2, sites, width))
+    for site in range(sites):
+        mine = slice(site * options, (site + 1) * options)
+        one[site, mine] = 1.0
+        slow[site, mine] = cost[:, site] / scale
+        slow[site, options * sites + group[site]] = -1.0
+    return one, slow
