@@ -106,3 +106,7 @@ class AcceleratorModel(Protocol):
     def evaluate(self, designs: MappingBatch) -> Evaluation:
         """Price n mappings."""
         ...
+
+    def price(self, designs: MappingBatch) -> tuple[FloatArray, tuple[Any, ...]]:
+        """Rows of costs and violations, and the kernel's tables of the last chunk of designs."""
+        ...

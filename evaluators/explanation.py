@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from evaluators.accelerator_model import AcceleratorModel
-from evaluators.price_kernel import new_tables, stream_chunk
-from evaluators.stream_kernel import STREAMS, Stream
+from evaluators.stream_kernel import Stream
 from evaluators.traffic import Access, access_counts
 from spaces.loop_nest import BYPASS, MappingBatch
 
@@ -72,18 +71,8 @@ def explain_design(model: AcceleratorModel, design: MappingBatch) -> dict[str, A
 
 def _streams(model: AcceleratorModel, design: MappingBatch) -> tuple[Any, Any]:
     """Streams of shape (T, L, STREAMS) and the fractions of computes (cycles, real)."""
-    tensors, levels = design.keep_at.shape[1:]
-    tables = new_tables(1, tensors, levels, len(model.operator.ranks))
-    streams = np.zeros((1, tensors, levels, STREAMS))
-    batch = (
-        design.loop_rank,
-        design.loop_trip,
-        design.loop_kind,
-        design.keep_at,
-        design.format_id,
-    )
-    stream_chunk(batch, model.model_tables, 0, tables, model.tile_memory, streams)
-    return streams[0], tables[1][2][0, :2]
+    _, tables = model.price(design)
+    return tables[6][0], tables[1][2][0, :2]
 
 
 def _decoder_bounds(

@@ -13,6 +13,7 @@ Tables beyond those of `stream_kernel`:
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -23,6 +24,7 @@ from evaluators.stream_kernel import (
     accumulate,
     encode_tiles,
     follow_rules,
+    inner,
     move_operands,
     move_outputs,
     survive_computes,
@@ -48,8 +50,7 @@ CHUNK = 64
 """Designs worked on together, so that the intermediate tables stay in the processor's cache."""
 
 
-@njit(cache=True)
-def new_surviving(designs, tensors, levels):  # type: ignore[no-untyped-def]
+def new_surviving(designs: int, tensors: int, levels: int) -> tuple[NDArray[Any], ...]:
     """Fractions of transfers and computes that survive gating and skipping; all of them."""
     return (
         np.ones((designs, tensors, levels)),
@@ -63,11 +64,11 @@ def new_cache() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return np.full((CACHE_SLOTS, 3), -1, dtype=np.int64), np.zeros((CACHE_SLOTS, 2))
 
 
-@njit(cache=True)
-def stream_chunk(batch, model, start, tables, cache, streams):  # type: ignore[no-untyped-def]
-    """Fill geometry, surviving fractions and streams (`tables`, `streams`) of one chunk."""
+@inner
+def stream_chunk(batch, model, start, tables, cache):  # type: ignore[no-untyped-def]
+    """Fill the tables of one chunk."""
     table, coding, zeros, implicit, drain_read = model
-    geometry, surviving, finest, coded, spans, box = tables
+    geometry, surviving, finest, coded, spans, box, streams = tables
     nests = (batch[0], batch[1], batch[2], batch[3])
     count_reuse(nests, table, implicit, start, geometry)
     measure_tiles(nests, table, spans, start, geometry)
@@ -82,9 +83,10 @@ def stream_chunk(batch, model, start, tables, cache, streams):  # type: ignore[n
     accumulate(batch, coding, zeros, geometry, surviving[2], start, streams)
 
 
-@njit(cache=True)
-def new_tables(designs, tensors, levels, ranks):  # type: ignore[no-untyped-def]
-    """The tables that `stream_chunk` fills."""
+def new_tables(designs: int, tensors: int, levels: int, ranks: int) -> tuple[Any, ...]:
+    """The tables that `price_batch` fills for the last chunk: geometry, fractions of transfers and
+    computes, finest tests, encoded tiles, scratch; and the streams.
+    """
     return (
         new_geometry(designs, tensors, levels),
         new_surviving(designs, tensors, levels),
@@ -92,10 +94,11 @@ def new_tables(designs, tensors, levels, ranks):  # type: ignore[no-untyped-def]
         np.zeros((designs, tensors, levels, 2)),
         np.ones(ranks, dtype=np.int64),
         np.ones(4, dtype=np.int64),
+        np.zeros((designs, tensors, levels, STREAMS)),
     )
 
 
-@njit(cache=True)
+@inner
 def price_chunk(batch, totals, computes, streams, prices, machine, start, out):  # type: ignore[no-untyped-def]
     """Energy and latency of one chunk."""
     trips, kinds = batch[1], batch[2]
@@ -144,7 +147,7 @@ def price_chunk(batch, totals, computes, streams, prices, machine, start, out): 
         out[4, n] = useful / (latency * issue[1]) if latency > 0.0 else 0.0
 
 
-@njit(cache=True)
+@inner
 def judge_chunk(batch, streams, limits, start, out):  # type: ignore[no-untyped-def]
     """Relative overflows of each level's capacity and of each axis; number of broken placements."""
     trips, kinds, keep_at = batch[1], batch[2], batch[3]
@@ -172,13 +175,11 @@ def judge_chunk(batch, streams, limits, start, out):  # type: ignore[no-untyped-
 
 
 @njit(cache=True)
-def price_batch(batch, model, prices, machine, cache, out):  # type: ignore[no-untyped-def]
-    """Price n designs into `out`, shape (COSTS + L + X + 1, n)."""
-    n, tensors, levels = batch[3].shape
-    chunk = min(n, CHUNK)
-    tables = new_tables(chunk, tensors, levels, model[0][0].shape[0])
-    streams = np.zeros((chunk, tensors, levels, STREAMS))
-    for start in range(0, n, CHUNK):
-        stream_chunk(batch, model, start, tables, cache, streams)
+def price_batch(batch, model, prices, machine, cache, tables, out):  # type: ignore[no-untyped-def]
+    """Price n designs into `out`, shape (COSTS + L + X + 1, n), a chunk at a time."""
+    streams = tables[6]
+    chunk = streams.shape[0]
+    for start in range(0, batch[0].shape[0], chunk):
+        stream_chunk(batch, model, start, tables, cache)
         price_chunk(batch, tables[0][2], tables[1][2], streams, prices, machine, start, out)
         judge_chunk(batch, streams, machine[2], start, out)

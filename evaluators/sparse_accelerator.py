@@ -36,7 +36,7 @@ from evaluators.intersection import (
     rule_table,
 )
 from evaluators.mapping_check import check_mappings
-from evaluators.price_kernel import COSTS, Cost, new_cache, price_batch
+from evaluators.price_kernel import CHUNK, COSTS, Cost, new_cache, new_tables, price_batch
 from evaluators.reference_accelerator import evaluate_by_reference
 from evaluators.technology import (
     LevelCost,
@@ -129,27 +129,29 @@ class SparseAccelerator:
         check_mappings(self.operator, self.hardware, designs, self.format_count)
         if self.accounting == "sparseloop":
             return evaluate_by_reference(self, designs)
-        rows = COSTS + len(self.hardware.levels) + len(self.hardware.axes) + 1
-        out = np.empty((rows, len(designs)))
-        price_batch(
-            (
-                designs.loop_rank,
-                designs.loop_trip,
-                designs.loop_kind,
-                designs.keep_at,
-                designs.format_id,
-            ),
-            self.model_tables,
-            self.price_tables,
-            self.machine_tables,
-            self.tile_memory,
-            out,
-        )
+        out, _ = self.price(designs)
         if self.capacity_confidence > 0.5:
             excess = quantile_excess_bits(self, designs, self.capacity_confidence)
             capacity = self.machine_tables[2][0]
             out[COSTS : COSTS + len(capacity)] += excess.T / capacity[:, None]
         return Evaluation(self._metrics(out), self._violations(out))
+
+    def price(self, designs: MappingBatch) -> tuple[FloatArray, tuple[Any, ...]]:
+        """Rows of costs and violations, and the kernel's tables of the last chunk of designs."""
+        tensors, levels = designs.keep_at.shape[1:]
+        chunk = max(1, min(len(designs), CHUNK))
+        tables = new_tables(chunk, tensors, levels, len(self.operator.ranks))
+        out = np.empty((COSTS + levels + len(self.hardware.axes) + 1, len(designs)))
+        batch = (
+            designs.loop_rank,
+            designs.loop_trip,
+            designs.loop_kind,
+            designs.keep_at,
+            designs.format_id,
+        )
+        machine, memory = self.machine_tables, self.tile_memory
+        price_batch(batch, self.model_tables, self.price_tables, machine, memory, tables, out)
+        return out, tables
 
     def explain(self, design: MappingBatch) -> Mapping[str, Any]:
         """Full breakdown of a batch of one mapping, see `evaluators.explanation`."""

@@ -275,8 +275,7 @@ def leaf_accesses(totals, reuse, i, t, level):  # type: ignore[no-untyped-def]
     return totals[i, 0] * totals[i, 2 + t] * own
 
 
-@njit(cache=True)
-def new_geometry(designs, tensors, levels):  # type: ignore[no-untyped-def]
+def new_geometry(designs: int, tensors: int, levels: int) -> tuple[NDArray[Any], ...]:
     """Arrays that `count_reuse` and `measure_tiles` fill: reuse, extents, totals."""
     return (
         np.ones((designs, tensors, levels, REUSE_COLUMNS)),
