@@ -7,7 +7,7 @@ its text and its statistics are read once and kept; nothing but the statistics c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from evaluators.fidelity_metrics import FidelityMeter
 from evaluators.model_folder import ModelFolder, default_model_folder
 from evaluators.model_statistics import Calibration, ModelStatistics, cached_statistics
 from evaluators.outliers import saliency
+from evaluators.pruned_model import masked, save_pruned, sparsegpt_weights
 from evaluators.pruning import check_divisible, nm_mask, shared_pair_mask
 from evaluators.reference_text import TextSplit, file_text, python_reference_text
 from evaluators.streamed_model import StreamedModel
@@ -106,13 +107,7 @@ class NMFidelity:
         """Statistics per linear layer with the activation norms, for a calibration seed."""
         if seed not in self._measured:
             windows = self._windows(self.texts.calibration)
-            calibration = Calibration(
-                self.calibration.sequences,
-                self.calibration.length,
-                seed,
-                self.calibration.outlier_threshold,
-                self.calibration.patterns,
-            )
+            calibration = replace(self.calibration, seed=seed)
             found = cached_statistics(self.streamed, windows, calibration, Path(self.cache))
             self._measured[seed] = found
         return self._measured[seed]
@@ -164,12 +159,25 @@ class NMFidelity:
             kept = np.unpackbits(masks[name], count=weights.size).reshape(weights.shape)
             return weights * kept
 
-        found = dict(self.meter.measure(edit))
-        if "perplexity" in found:
-            found["fidelity_loss"] = float(np.log(found["perplexity"] / self._dense_perplexity))
-        else:
-            found["fidelity_loss"] = 1.0 - found["neighbour_agreement"]
-        return found
+        return self._with_loss(dict(self.meter.measure(edit)))
+
+    def save(self, assignment: Mapping[str, NMPattern], seed: int, folder: Path) -> None:
+        """Write the pruned model under this mask rule, see `pruned_model.save_pruned`."""
+        patterns = self.layer_patterns(assignment, seed)
+        rule = masked(lambda name, weights, pattern: self.mask(name, weights, pattern, seed))
+        save_pruned(self.streamed, patterns, rule, folder)
+
+    def save_updated(self, assignment: Mapping[str, NMPattern], seed: int, folder: Path) -> None:
+        """Write the pruned model with SparseGPT's masks and weight update."""
+        patterns = self.layer_patterns(assignment, seed)
+        drawn = replace(self.calibration, seed=seed).draw(self._windows(self.texts.calibration))
+        updated = sparsegpt_weights(self.streamed, drawn, patterns)
+        save_pruned(self.streamed, patterns, lambda name, _weights, _p: updated[name], folder)
+
+    def measure_folder(self, folder: Path) -> dict[str, float]:
+        """Fidelity metrics of a saved model against the dense one, on the held-out text."""
+        other = StreamedModel(ModelFolder(folder))
+        return self._with_loss(dict(self.meter.measure_model(other)))
 
     def evaluate(self, designs: NMBatch) -> Evaluation:
         """Measured fidelity and sparsity of n assignments, with the calibration's own seed."""
@@ -190,6 +198,14 @@ class NMFidelity:
             "metrics": self.measure(assignment, self.calibration.seed),
             "patterns": {name: str(pattern) for name, pattern in patterns.items()},
         }
+
+    def _with_loss(self, found: dict[str, float]) -> dict[str, float]:
+        """The metrics with `fidelity_loss`."""
+        if "perplexity" in found:
+            loss = float(np.log(found["perplexity"] / self._dense_perplexity))
+        else:
+            loss = 1.0 - found["neighbour_agreement"]
+        return {**found, "fidelity_loss": loss}
 
     @cached_property
     def _measured(self) -> dict[int, ModelStatistics]:

@@ -277,6 +277,27 @@ def test_sparsegpt_improves_on_wanda(encoder: StreamedModel, tmp_path: Path) -> 
     assert loss(lambda n, w: updated[n][0] if n in chosen else w) < wanda
 
 
+def test_a_saved_model_measures_as_the_streamed_one(tmp_path: Path) -> None:
+    """Masks alone give the same figures; SparseGPT's folder holds the pattern it was given."""
+    fidelity = NMFidelity(
+        calibration=Calibration(sequences=8, length=16),
+        held_out_texts=12,
+        cache=str(tmp_path / "c"),
+    )
+    layers = fidelity.statistics(0).layers
+    sparse = layers[-2:]
+    assignment = {name: TWO_FOUR if name in sparse else NMPattern(1, 1) for name in layers}
+    fidelity.save(assignment, 0, tmp_path / "masked")
+    measured = fidelity.measure(assignment, 0)
+    assert fidelity.measure_folder(tmp_path / "masked") == pytest.approx(measured, abs=1e-5)
+    fidelity.save_updated(assignment, 0, tmp_path / "updated")
+    updated = StreamedModel(ModelFolder(tmp_path / "updated"))
+    for name in sparse:
+        weights = updated.weights(name)
+        assert ((weights != 0).reshape(len(weights), -1, 4).sum(axis=2) <= 2).all()
+        assert not np.isin(weights[weights != 0][:50], fidelity.streamed.weights(name)).all()
+
+
 def test_perplexity_of_a_decoder_folder(decoder: tuple[Any, Path], tmp_path: Path) -> None:
     """A random model is as good as guessing; the command needs only the folder and a text."""
     import torch
