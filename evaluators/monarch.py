@@ -241,12 +241,12 @@ def _leading_triple(slices: Array) -> tuple[Array, Array, Array]:
 def _leading_vector(gram: Array) -> Array:
     """Unit eigenvectors of the largest eigenvalues, (..., d, d) -> (..., d).
 
-    Six squarings make one product worth 64 power iterations. A start that is deterministic and
+    Ten squarings make one product worth 1024 power iterations. A start that is deterministic and
     lies in the range of the matrix (its heaviest column) cannot be orthogonal to the answer
     unless another one is as good. Stops when no Rayleigh quotient grows any more.
     """
     power = gram / _positive(np.trace(gram, axis1=-2, axis2=-1))[..., None, None]
-    for _ in range(6):
+    for _ in range(10):
         power = power @ power
         power = power / _positive(np.trace(power, axis1=-2, axis2=-1))[..., None, None]
     heaviest = np.argmax(np.einsum("...ii->...i", power), axis=-1)
