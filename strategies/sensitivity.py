@@ -21,14 +21,15 @@ from omegaconf import DictConfig, OmegaConf
 from evaluators.evaluation import Evaluation, FloatArray
 from spaces.space import Columns
 from spaces.validation import nearest
+from strategies.batches import concatenate_columns, evaluate_points
 from strategies.child_runs import flattened, thinned
 from strategies.compare import show
-from strategies.executor import concatenate_columns, evaluate_points
 from strategies.figures import PALETTE, SIZE_IN, new_axes, save_figures
 from strategies.instantiate import instantiate
+from strategies.invocation import command_line
 from strategies.objective import Objective
 from strategies.recorded_study import RecordedStudy, label_errors, open_study, references
-from strategies.study import build_problem, command_line
+from strategies.study import build_problem
 from strategies.study_result import Trial
 from strategies.terminal import Rows
 from strategies.user_errors import UserError
@@ -102,13 +103,15 @@ def chosen_designs(study: RecordedStudy, most: int) -> dict[str, Trial]:
         UserError: If no trial is feasible.
     """
     result = study.result
-    best = [t for m in result.goal.metrics if (t := result.best_of(m)) is not None]
-    chosen = {f"trial {t.number}": t for t in (*best, study.best())}
-    front = result.trials(thinned(result.front, max(0, most - len(chosen))))
-    chosen |= {f"trial {t.number}": t for t in front}
-    for number, tags in enumerate(result.reader.tags()):
-        if tags and "baseline" in tags:
-            chosen[tags["baseline"]] = result.trial(number)
+    tags = result.reader.tags()
+    best = [t.number for m in result.goal.metrics if (t := result.best_of(m)) is not None]
+    numbers = [*best, study.best().number]
+    numbers += thinned(result.front, max(0, most - len(set(numbers)))).tolist()
+    numbers += [number for number, tag in enumerate(tags) if tag and "baseline" in tag]
+    chosen = {}
+    for number in dict.fromkeys(numbers):
+        name = tags[number].get("baseline") if tags[number] else None
+        chosen[f"trial {number} ({name})" if name else f"trial {number}"] = result.trial(number)
     return chosen
 
 
@@ -213,7 +216,7 @@ def sensitivity_tables(
             values = objective.loss(losses[[new, old]])
             rows.append(
                 {
-                    "constant": outcome.key or "as recorded",
+                    "constant": short_key(outcome.key) or "as recorded",
                     "factor": outcome.factor,
                     "winner": labels[new],
                     "changed": bool(losses[new] < losses[old]),
@@ -226,6 +229,15 @@ def sensitivity_tables(
             )
         tables[f"Best {objective.metric}"] = rows
     return tables
+
+
+def short_key(key: str) -> str:
+    """The group and the last name of a dotted key.
+
+    >>> short_key("technology.values.sram_pj"), short_key("hardware.clock")
+    ('technology: sram_pj', 'hardware: clock')
+    """
+    return f"{key.split('.')[0]}: {key.rpartition('.')[2]}" if key else ""
 
 
 def tornado(outcomes: Sequence[Outcome], objectives: Sequence[Objective]) -> Figure:
@@ -245,7 +257,7 @@ def tornado(outcomes: Sequence[Outcome], objectives: Sequence[Objective]) -> Fig
             axes.barh(position, ratio - 1, left=1, color=colour, height=0.6)
             axes.annotate(f"x {factor:g}", (ratio, position), fontsize=7, va="center")
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(order)), order, fontsize=8)
+    axes.set_yticks(range(len(order)), [short_key(key) for key in order], fontsize=8)
     axes.invert_yaxis()
     axes.margins(x=0.12)
     figure.set_size_inches(SIZE_IN[0], max(2.5, 0.4 * len(order) + 1.4))

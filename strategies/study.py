@@ -5,12 +5,9 @@ Nothing is written before everything has been built: a mistake in the configurat
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -19,23 +16,25 @@ from omegaconf import DictConfig, OmegaConf
 from spaces.space import Columns
 from strategies.budget import Budget
 from strategies.instantiate import instantiate, make_strategy
+from strategies.invocation import (
+    ARTIFACTS,
+    CONFIG_FILE,
+    HOW_TO_RUN,
+    TRIALS_FILE,
+    chosen_options,
+    command_line,
+    default_name,
+    sweep_name,
+    task_overrides,
+)
 from strategies.problem import Problem
 from strategies.study_result import StudyResult
-from strategies.sweep_callback import sweep_name
 from strategies.trial_log import TrialLog, create_log, resume_log
 from strategies.tuner import Observer, Tuner
 from strategies.user_errors import UserError
 
 if TYPE_CHECKING:
     from strategies.tracking import MlflowTracker, TrackingSettings
-
-TRIALS_FILE = "trials.sqlite"
-CONFIG_FILE = "config.yaml"
-ARTIFACTS = "artifacts"
-HOW_TO_RUN = frozenset(
-    {"task", "resume", "out_dir", "workers", "engine", "tracking", "report", "quiet", "sweep"}
-)
-"""Keys that say how a study is run; the others say what it is."""
 
 
 @runtime_checkable
@@ -82,6 +81,8 @@ def run(config: DictConfig) -> float | None:
         tuner = Tuner(setup.problem, strategy, log, setup.budget, observers)
         for name, columns in baseline_columns(setup.problem):
             tuner.enqueue(columns, {"baseline": name})
+        if setup.config["warm_start"]:
+            tuner.enqueue(earlier_designs(setup), {"warm_start": setup.config["warm_start"]})
         result = tuner.run()
         best = result.best_of(setup.problem.goal.metrics[0])
         publish(setup, result, tracker)
@@ -237,6 +238,14 @@ def baseline_columns(problem: Problem) -> list[tuple[str, Columns]]:
     ]
 
 
+def earlier_designs(setup: Setup) -> Columns:
+    """The best designs of an earlier study of the same folder, in this space."""
+    from strategies.warm_start import warm_start
+
+    path = setup.folder.parent / str(setup.config["warm_start"]) / TRIALS_FILE
+    return warm_start(path, setup.problem.space, seed=seed_of(setup))
+
+
 def free_name(config: DictConfig) -> str:
     """The given name, or one made of what differs from the defaults, with a number if taken."""
     if config.name:
@@ -247,48 +256,6 @@ def free_name(config: DictConfig) -> str:
         count += 1
         name = f"{stem}-{count}"
     return name
-
-
-def default_name(overrides: Sequence[str], seed: int) -> str:
-    """Choices that differ, and the seed, in letters that need no quoting anywhere.
-
-    >>> default_name(["+experiment=llama_decode", "hardware=cloud", "tracking=none"], 3)
-    'llama_decode-hardware_cloud-seed_3'
-    """
-    parts: list[str] = []
-    for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        if key == "experiment":
-            parts.insert(0, value)
-        elif key.split(".")[0] not in HOW_TO_RUN | {"seed", "name"}:
-            parts.append(f"{key}={value}")
-    text = "-".join([*(parts or ["study"]), f"seed={seed}"])
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)[:120]
-
-
-def task_overrides() -> list[str]:
-    """What the user wrote on the command line, as Hydra read it; empty outside Hydra."""
-    from hydra.core.hydra_config import HydraConfig
-
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-
-
-def chosen_options() -> dict[str, str]:
-    """Group -> chosen option, of the groups that are ours; empty outside Hydra."""
-    from hydra.core.hydra_config import HydraConfig
-
-    if not HydraConfig.initialized():
-        return {}
-    choices = HydraConfig.get().runtime.choices
-    return {str(k): str(v) for k, v in choices.items() if not str(k).startswith("hydra")}
-
-
-def command_line() -> str:
-    """The command that runs this study again."""
-    flags = sys.argv[1:]
-    own = [w for f, v in pairwise(flags) if f in ("--config-dir", "-cd") for w in (f, v)]
-    words = [shlex.quote(word) for word in (*own, *task_overrides())]
-    return " ".join(["python", Path(sys.argv[0]).name, *words])
 
 
 def resumed_config(config: DictConfig) -> DictConfig:

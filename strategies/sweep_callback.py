@@ -1,4 +1,4 @@
-"""The name that the studies of one `python run.py -m` share, and what happens after the last.
+"""What happens after the last study of a `python run.py -m`.
 
 Hydra loads this file at every start, so it imports nothing heavy.
 """
@@ -9,19 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig
-
-
-def sweep_name(given: str | None) -> str | None:
-    """The given name, else that of the multirun this process is a job of, else None."""
-    if given:
-        return str(given)
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
-        return None
-    return Path(str(HydraConfig.get().sweep.dir)).name
 
 
 class SummariseSweep(Callback):  # type: ignore[misc]  # Hydra has no types
