@@ -4,8 +4,9 @@
 
 Prices the certified mapping again with the evaluator, compares value, bound and gap, and attacks
 the claim by walks of random changes from the certified mapping, none of which may be valid and
-better than the bound. It shares no code with the search. The problem is a plain matrix product: `{"sizes": {...}, "hardware": conf/hardware file, "bits": {...},
-"densities": {tensor: [model, density]}, "formats": {tensor: [format, ...]}}`.
+better than the bound. It shares no code with the search. The problem is a plain matrix product:
+sizes by rank, a file of conf/hardware, densities as tensor -> [model, density], and formats as
+tensor -> [format, ...].
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ from strategies.mapping_builder import Block, Plan, build_mappings
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-MAPSPACES = ("uneven", "even")
+MAPSPACES = ("uneven", "even", "uneven_runs")
 """Where tensors may be kept, see `exact_search`."""
 
 OBJECTIVES = {"energy": ENERGY, "latency": LATENCY, "edp": EDP, "pareto": PARETO}
@@ -142,7 +142,9 @@ def exact_search(
         terms: Structure of the cost; `format_choices` are the formats offered.
         objective: energy, latency, edp, or pareto (the whole energy-latency front).
         mapspace: "uneven" (every tensor at its own place, bypass where it is allowed) or "even"
-            (every level keeps all tensors at one place).
+            (every level keeps all tensors at one place); "uneven_runs" adds, under implicit
+            stationarity, innermost tiles that stay over a run of loops outside other tensors'
+            outer tiles: at most a little better, several times slower.
         minimum_tile: Least rank extents of the innermost level's tiles, shape (R,).
 
     Raises:
@@ -321,7 +323,7 @@ def _scan_one(
     case.counts["fit"] += len(leaves.mask)
     case.counts["beaten"] += len(leaves.mask) - len(best.mask)
     _join(case, outer, setting, best, archive)
-    if case.runs:
+    if case.runs and space.mapspace == "uneven_runs":
         best = undominated_heads(leaves, case.grid, case.costs, case.orders)
         longest = longest_runs(best, case.grid, case.orders, setting.full)
         coefficients = leaf_coefficients(case.costs, case.machine, longest, outer.around)
