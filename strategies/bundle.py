@@ -23,9 +23,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from strategies.child_runs import flattened
+from strategies.invocation import ARTIFACTS, CONFIG_FILE, TRIALS_FILE
 from strategies.mlflow_store import redacted
 from strategies.recorded_study import RecordedStudy, open_study, references
-from strategies.study import ARTIFACTS, CONFIG_FILE, TRIALS_FILE
 from strategies.user_errors import UserError
 
 MANIFEST = "manifest.json"

@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from evaluators.evaluation import FloatArray
 from strategies.child_runs import flattened
+from strategies.comparison import Comparison
+from strategies.invocation import HOW_TO_RUN, command_line
 from strategies.objective import Objective
 from strategies.pareto import hypervolume, non_dominated, worst_reference
 from strategies.recorded_study import Subject, label_errors, open_subject, references
-from strategies.study import HOW_TO_RUN, command_line
 from strategies.terminal import Rows
 from strategies.user_errors import UserError
 
@@ -32,39 +30,6 @@ NOT_COMPARED = HOW_TO_RUN | {"name", "compare", "study", "sweep", "overrides", "
 """Top-level keys that say nothing of what a study searched."""
 
 SHOWN_CHARACTERS = 60
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Subjects and what they have in common.
-
-    Attributes:
-        subjects: At least two, labelled differently.
-        objectives: Those that every study has.
-        losses: Per subject the shared objectives of every trial, (trials, m), smaller is better.
-        fronts: Per subject the numbers of its non-dominated trials in them.
-        reference: A point just beyond the worst of all fronts, as losses, shape (m,).
-        energy_pj: Per subject `group/part` -> energy of its chosen design; empty where unknown.
-    """
-
-    subjects: Sequence[Subject]
-    objectives: Sequence[Objective]
-    losses: Sequence[FloatArray]
-    fronts: Sequence[NDArray[np.intp]]
-    reference: FloatArray
-    energy_pj: Sequence[Mapping[str, float]]
-
-    @property
-    def labels(self) -> list[str]:
-        """Names of the subjects, in order."""
-        return [subject.label for subject in self.subjects]
-
-    def front_values(self, index: int) -> FloatArray:
-        """The front of one subject in the objectives' own values, (k, m)."""
-        losses = self.losses[index][self.fronts[index]]
-        return np.stack(
-            [o.loss(column) for o, column in zip(self.objectives, losses.T, strict=True)], axis=1
-        )
 
 
 def run(config: DictConfig) -> None:

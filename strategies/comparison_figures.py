@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from strategies.figures import GREY, PALETTE, SIZE_IN, new_axes
 
 if TYPE_CHECKING:
-    from strategies.compare import Comparison
+    from strategies.comparison import Comparison
 
 MARKERS = "os^Dvp*X"
 MAX_STEPS = 12

@@ -22,19 +22,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from strategies.budget import Budget
 from strategies.instantiate import instantiate, make_strategy
+from strategies.invocation import ARTIFACTS, CONFIG_FILE, TRIALS_FILE, command_line
 from strategies.mlflow_store import redacted
 from strategies.objective import Goal
-from strategies.study import (
-    ARTIFACTS,
-    CONFIG_FILE,
-    TRIALS_FILE,
-    Setup,
-    baseline_columns,
-    command_line,
-    config_node,
-    prepare,
-    seed_of,
-)
+from strategies.study import Setup, baseline_columns, config_node, prepare, seed_of
 from strategies.study_result import StudyResult
 from strategies.terminal import Rows
 from strategies.trial_log import in_memory_log

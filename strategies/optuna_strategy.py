@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from evaluators.evaluation import Evaluation, FloatArray
 from spaces.parameters import choice_array
 from spaces.space import Columns
-from strategies.executor import batch_length
+from strategies.batches import batch_length
 from strategies.objective import Goal
 from strategies.problem import Problem
 

@@ -17,7 +17,7 @@ from pymoo.termination.max_gen import MaximumGenerationTermination
 
 from evaluators.evaluation import Evaluation, FloatArray
 from spaces.space import Columns
-from strategies.executor import batch_length
+from strategies.batches import batch_length
 from strategies.genome import Genome
 from strategies.pareto import non_dominated
 from strategies.problem import Problem

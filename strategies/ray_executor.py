@@ -14,7 +14,7 @@ import numpy as np
 
 from evaluators.evaluation import Evaluation, Evaluator
 from spaces.space import Columns, Space
-from strategies.executor import batch_length, concatenate, evaluate_points, take_columns
+from strategies.batches import batch_length, concatenate, evaluate_points, take_columns
 
 RETRIES = 5
 """How often a task is run again after its worker died."""

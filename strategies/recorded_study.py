@@ -13,8 +13,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from spaces.validation import nearest
+from strategies.invocation import CONFIG_FILE, TRIALS_FILE
 from strategies.problem import Problem
-from strategies.study import CONFIG_FILE, TRIALS_FILE, build_problem
+from strategies.study import build_problem
 from strategies.study_result import StudyResult, Trial
 from strategies.trial_reader import open_reader
 from strategies.user_errors import UserError

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from evaluators.evaluation import MODEL_VERSION, Evaluation, FloatArray
+from strategies.batches import evaluate_points
 from strategies.bundle import unpacked
-from strategies.executor import evaluate_points
+from strategies.invocation import ARTIFACTS
 from strategies.problem import Problem
 from strategies.recorded_study import RecordedStudy, open_study, references, study_in
-from strategies.study import ARTIFACTS
 from strategies.study_result import StudyResult
 from strategies.terminal import Rows
 from strategies.trial_batch import TrialBatch

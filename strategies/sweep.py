@@ -14,11 +14,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
-from strategies.compare import Comparison, compared, show, volume
+from strategies.compare import compared, show, volume
+from strategies.comparison import Comparison
 from strategies.comparison_figures import fronts_figure, plotly_fronts
 from strategies.figures import PALETTE, SIZE_IN, new_axes, save_figures
+from strategies.invocation import command_line
 from strategies.recorded_study import RecordedStudy, Subject, known_studies, study_in
-from strategies.study import command_line
 from strategies.terminal import Rows
 from strategies.user_errors import UserError
 

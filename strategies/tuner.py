@@ -15,8 +15,9 @@ import numpy as np
 
 from evaluators.evaluation import Evaluation
 from spaces.space import Columns
+from strategies.batches import batch_length, take_columns
 from strategies.budget import Budget
-from strategies.executor import Executor, batch_length, make_executor, take_columns
+from strategies.executor import Executor, make_executor
 from strategies.objective import Goal
 from strategies.pace import MAX_BATCH, Pace
 from strategies.problem import Problem

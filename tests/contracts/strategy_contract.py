@@ -10,8 +10,8 @@ import pytest
 from evaluators.evaluation import Evaluation
 from spaces.parameters import checked_columns
 from spaces.space import Columns
+from strategies.batches import batch_length, evaluate_points
 from strategies.budget import Budget
-from strategies.executor import batch_length, evaluate_points
 from strategies.pace import SteadyStrategy
 from strategies.problem import Problem
 from strategies.strategy import Strategy

@@ -7,14 +7,8 @@ import numpy as np
 import pytest
 
 from evaluators.evaluation import Evaluation
-from strategies.executor import (
-    ProcessExecutor,
-    SerialExecutor,
-    batch_length,
-    concatenate,
-    make_executor,
-    take_columns,
-)
+from strategies.batches import batch_length, concatenate, take_columns
+from strategies.executor import ProcessExecutor, SerialExecutor, make_executor
 from tests.strategies.problems import Bowl, Deadly, bowl_problem
 
 SPACE = bowl_problem().space

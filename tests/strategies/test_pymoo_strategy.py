@@ -9,8 +9,8 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.soo.nonconvex.ga import GA
 
 from evaluators.evaluation import Evaluation
+from strategies.batches import batch_length, evaluate_points
 from strategies.budget import Budget
-from strategies.executor import batch_length, evaluate_points
 from strategies.pymoo_strategy import PymooStrategy, spread_directions
 from strategies.random_strategy import RandomStrategy
 from strategies.trial_log import in_memory_log

@@ -1,0 +1,71 @@
+"""What the user typed, and where the files of a study lie."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+TRIALS_FILE = "trials.sqlite"
+CONFIG_FILE = "config.yaml"
+ARTIFACTS = "artifacts"
+HOW_TO_RUN = frozenset(
+    {"task", "resume", "out_dir", "workers", "engine", "tracking", "report", "quiet", "sweep"}
+)
+"""Keys that say how a study is run; the others say what it is."""
+
+
+def default_name(overrides: Sequence[str], seed: int) -> str:
+    """Choices that differ, and the seed, in letters that need no quoting anywhere.
+
+    >>> default_name(["+experiment=llama_decode", "hardware=cloud", "tracking=none"], 3)
+    'llama_decode-hardware_cloud-seed_3'
+    """
+    parts: list[str] = []
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key == "experiment":
+            parts.insert(0, value)
+        elif key.split(".")[0] not in HOW_TO_RUN | {"seed", "name"}:
+            parts.append(f"{key}={value}")
+    text = "-".join([*(parts or ["study"]), f"seed={seed}"])
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)[:120]
+
+
+def task_overrides() -> list[str]:
+    """What the user wrote on the command line, as Hydra read it; empty outside Hydra."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def chosen_options() -> dict[str, str]:
+    """Group -> chosen option, of the groups that are ours; empty outside Hydra."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return {}
+    choices = HydraConfig.get().runtime.choices
+    return {str(k): str(v) for k, v in choices.items() if not str(k).startswith("hydra")}
+
+
+def command_line() -> str:
+    """The command that runs this study again."""
+    flags = sys.argv[1:]
+    own = [w for f, v in pairwise(flags) if f in ("--config-dir", "-cd") for w in (f, v)]
+    words = [shlex.quote(word) for word in (*own, *task_overrides())]
+    return " ".join(["python", Path(sys.argv[0]).name, *words])
+
+
+def sweep_name(given: str | None) -> str | None:
+    """The given name, else that of the multirun this process is a job of, else None."""
+    if given:
+        return str(given)
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    return Path(str(HydraConfig.get().sweep.dir)).name
