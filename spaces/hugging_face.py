@@ -10,6 +10,7 @@ from typing import Any
 
 from spaces.language_model import LanguageModelShape, language_model
 from spaces.mamba import MambaShape
+from spaces.mixture_of_experts import MixtureShape
 from spaces.transformer import TransformerShape
 from spaces.validation import nearest
 from spaces.workload import Precision, Workload
@@ -129,6 +130,28 @@ def _llama(config: Config) -> TransformerShape:
     )
 
 
+def _mixtral(config: Config) -> MixtureShape:
+    """Mixtral: LLaMA's attention, a router and gated experts."""
+    sliding = config.optional_size("sliding_window")
+    return MixtureShape(
+        name=config.name,
+        hidden=config.size("hidden_size"),
+        heads=config.size("num_attention_heads"),
+        kv_heads=config.optional_size("num_key_value_heads"),
+        head_dim=config.optional_size("head_dim"),
+        feed_forward=config.size("intermediate_size"),
+        vocabulary=config.size("vocab_size"),
+        decoder_layers=config.size("num_hidden_layers"),
+        nonlinearity=config.text("hidden_act", "silu"),
+        gated=True,
+        norm="rms",
+        tied_embeddings=config.flag("tie_word_embeddings", False),
+        window=sliding,
+        experts=config.size("num_local_experts"),
+        experts_per_token=config.size("num_experts_per_tok"),
+    )
+
+
 def _opt(config: Config) -> TransformerShape:
     hidden = config.size("hidden_size")
     config.demand("word_embed_proj_dim", hidden)
@@ -227,6 +250,7 @@ def _mamba(config: Config) -> MambaShape:
 FAMILIES: Mapping[str, Callable[[Config], LanguageModelShape]] = {
     "llama": _llama,
     "mistral": _llama,
+    "mixtral": _mixtral,
     "qwen2": _llama,
     "opt": _opt,
     "gpt2": _gpt2,

@@ -209,6 +209,8 @@ class Workload:
             of a convolutional network.
         precision: Word widths per role.
         parameters: Of the whole model, embeddings, norms and biases included; 0 when unknown.
+        left_out: Operations of one run that are no products and are not modelled, by kind (softmax,
+            norm); empty when unknown.
     """
 
     name: str
@@ -216,6 +218,7 @@ class Workload:
     tokens: int = 1
     precision: Precision = field(default_factory=Precision)
     parameters: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         names = [operator.name for operator in self.operators]
@@ -239,6 +242,12 @@ class Workload:
             for tensor in operator.tensors
             if tensor.tensor_class is TensorClass.WEIGHT
         )
+
+    @property
+    def left_out_share(self) -> float:
+        """Operations that are not modelled / (these + two per multiply-accumulate), 0..1."""
+        operations = sum(self.left_out.values())
+        return operations / (operations + 2 * self.macs)
 
     def describe(self) -> list[dict[str, Any]]:
         """One JSON-serialisable row per operator, in order.

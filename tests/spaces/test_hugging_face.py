@@ -111,7 +111,22 @@ MAMBA = {
     "time_step_rank": 160,
     "vocab_size": 50280,
 }
+MIXTRAL = {
+    "model_type": "mixtral",
+    "hidden_act": "silu",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_attention_heads": 32,
+    "num_experts_per_tok": 2,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "num_local_experts": 8,
+    "sliding_window": None,
+    "tie_word_embeddings": False,
+    "vocab_size": 32000,
+}
 KNOWN = [
+    (MIXTRAL, 46_702_792_704),
     (LLAMA, 8_030_261_248),
     (GPT2, 354_823_168),
     (OPT, 6_658_473_984),
