@@ -179,6 +179,7 @@ def walk_orders(grid, outer, machine, rows, base, full, below, start, scratch, l
     (T + 1, V), their tiles (T,)).
     """
     orders, first = rows[0], start[2]
+    least, entry_energy, entry_load = outer.least, lists.energy, lists.load
     div, stride, relevant = grid.div, grid.stride, grid.relevant
     load, tile = scratch
     tensors, ranks = relevant.shape
@@ -219,8 +220,8 @@ def walk_orders(grid, outer, machine, rows, base, full, below, start, scratch, l
                 energy[depth + 1] = energy[depth] + cost
                 rest = energy[depth + 1]
                 for d in range(depth + 1, nodes):
-                    rest += outer.least[orders[row, nodes - 1 - d]]
-                if dominated(lists.energy, lists.load, first, lists.used[0], rest, load[depth + 1]):
+                    rest += least[orders[row, nodes - 1 - d]]
+                if dominated(entry_energy, entry_load, first, lists.used[0], rest, load[depth + 1]):
                     lists.used[3] += 1
                 elif depth < nodes - 1:
                     depth += 1

@@ -244,6 +244,32 @@ def bound_leaf(coefficients, shared, last, least, cost):  # type: ignore[no-unty
 
 
 @njit(cache=True)
+def spread_tile(mul, div, tops, j, place, full, base):  # type: ignore[no-untyped-def]
+    """`base_tile` of row j, without slices: this is the innermost loop of the search."""
+    for r in range(base.shape[0]):
+        at = mul[r, tops[j, r], place[r]]
+        if at < 0 or div[r, full[r], at] < 0:
+            return False
+        base[r] = at
+    return True
+
+
+@njit(cache=True)
+def least_inner(lean, j, shared, least, cost):  # type: ignore[no-untyped-def]
+    """`bound_leaf` of row j from the energy coefficients alone, shape (n, T, L - 1, 3)."""
+    bound = 0.0
+    for t in range(shared.shape[0]):
+        share = shared[t]
+        cost[t, 0] = lean[j, t, 0, 0] + lean[j, t, 0, 1] / share + lean[j, t, 0, 2] * share
+        cheapest = cost[t, 0]
+        if lean.shape[2] == 2:
+            cost[t, 1] = lean[j, t, 1, 0] + lean[j, t, 1, 1] / share + lean[j, t, 1, 2] * share
+            cheapest = min(cheapest, cost[t, 1] + least[t])
+        bound += cheapest
+    return bound
+
+
+@njit(cache=True)
 def price_mask(coefficients, shared, setting, where, cost, out):  # type: ignore[no-untyped-def]
     """Energy of the inner part under an outer keep mask [pJ], least energy of the outer part.
 
@@ -320,6 +346,9 @@ def scan(grid, outer, ideal, machine, orders, starts, leaves, coefficients, fan,
     least_pj = setting.computes[:, :, 0].min() * grid.total
     least_cycles = setting.computes[:, :, 1].min()
     static_pj = machine.static_pj
+    lean, least = coefficients[:, :, :, 0, 0].copy(), setting.least
+    tops, end = leaves.top, leaves.end
+    place, looked, dropped = np.zeros(ranks, dtype=np.int64), 0, 0
     for i in range(fan.place.shape[0]):
         shared = fan.shared[i]
         units = setting.used[0] * fan.used[i] * setting.used[1]
@@ -327,17 +356,18 @@ def scan(grid, outer, ideal, machine, orders, starts, leaves, coefficients, fan,
         if no_better(mode, archive, least_pj + static_pj * cycles, cycles):
             continue
         info[2] = i
+        place[:] = fan.place[i]
         j = -1
-        while j + 1 < leaves.mask.shape[0]:
+        while j + 1 < end.shape[0]:
             j += 1
-            if not base_tile(mul, div, leaves.top[j], fan.place[i], full, base):
-                j = leaves.end[j] - 1
+            if not spread_tile(mul, div, tops, j, place, full, base):
+                j = end[j] - 1
                 continue
-            bound = bound_leaf(coefficients[j], shared, last, setting.least, cost)
-            archive.tally[1] += 1
+            bound = least_inner(lean, j, shared, least, cost)
+            looked += 1
             if no_better(mode, archive, bound + least_pj + static_pj * cycles, cycles):
-                archive.tally[2] += 1
-                j = leaves.end[j] - 1
+                dropped += 1
+                j = end[j] - 1
                 continue
             run = (leaves.run[j, 0], leaves.run[j, 1], leaves.run[j, 2])
             for t in range(tensors):
@@ -390,3 +420,5 @@ def scan(grid, outer, ideal, machine, orders, starts, leaves, coefficients, fan,
                     grid, outer[0], machine, orders, starts, mask, base, full, below, run, outer[1]
                 )
                 join(setting, static_pj, outer[1], slot, energy, load, slow, archive, info)
+    archive.tally[1] += looked
+    archive.tally[2] += dropped
