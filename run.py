@@ -28,6 +28,7 @@ TASKS = {
     "reproduce": "strategies.reproduce",
     "sensitivity": "strategies.sensitivity",
     "evaluate": "strategies.evaluate_design",
+    "workload": "strategies.show_workload",
     "import": "strategies.import_design",
     "export": "strategies.export_design",
 }

@@ -6,6 +6,7 @@ asks of it: phase, batch, context length and word widths.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -98,7 +99,36 @@ def language_model(
         tokens=run.tokens,
         precision=bits or Precision(),
         parameters=shape.parameters,
+        left_out=left_out_operations(shape.operators(run)),
     )
+
+
+SOFTMAX_OPERATIONS = 5
+"""Per score: maximum, difference, exponential, sum, quotient."""
+
+NORM_OPERATIONS = 4
+"""Per element of an RMS norm: square, sum, scale, weight; a layer norm needs two more."""
+
+
+def left_out_operations(operators: Sequence[Operator]) -> dict[str, int]:
+    """Operations of a transformer that are no products, by kind, counted from its operators.
+
+    A softmax over every attention score, a norm in front of every block that starts with a query
+    or an up projection, and one operation per element of an activation function's result.
+    """
+    counts = {"softmax": 0, "norm": 0, "activation_function": 0}
+    for operator in operators:
+        stem = operator.name.rsplit(".", 1)[-1]
+        results = operator.tensor_elements(operator.output.name) * operator.count
+        if stem == "attention_scores":
+            counts["softmax"] += SOFTMAX_OPERATIONS * results
+        if stem in ("q_proj", "up_proj", "gate_up_proj", "router"):
+            inputs = operator.ranks["M"] * operator.ranks["K"] * len(operator.layers)
+            counts["norm"] += NORM_OPERATIONS * inputs
+        if stem in ("down_proj", "expert_down_proj"):
+            elements = operator.ranks["M"] * operator.ranks["K"] * operator.count
+            counts["activation_function"] += elements
+    return {kind: count for kind, count in counts.items() if count}
 
 
 def layered(operator: Operator, layers: int, calls: int = 1) -> Operator:

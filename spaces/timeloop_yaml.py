@@ -120,10 +120,18 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 
 def _read(path: Path, notes: Notes) -> Node:
+    document = read_yaml(path, notes)
+    if not isinstance(document, Node):
+        raise TimeloopError(f"{path.name}:1: must be a mapping at its top level")
+    return document
+
+
+def read_yaml(path: Path, notes: Notes) -> Any:
+    """The content of one YAML file, its mappings as `Node`; `TimeloopError` names the line."""
     try:
         loader = _Loader(path.read_text(encoding="utf-8"))
         loader.file, loader.notes = path.name, notes
-        document = loader.get_single_data()
+        return loader.get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -131,9 +139,6 @@ def _read(path: Path, notes: Notes) -> Node:
         raise TimeloopError(f"{path.name}:{line}: is not YAML: {problem}") from None
     except (OSError, UnicodeDecodeError):
         raise TimeloopError(f"{path}: cannot be read as UTF-8 text") from None
-    if not isinstance(document, Node):
-        raise TimeloopError(f"{path.name}:1: must be a mapping at its top level")
-    return document
 
 
 class _Loader(yaml.SafeLoader):

@@ -16,7 +16,9 @@ from spaces.accelforge_import import import_accelforge, read_accelforge
 from spaces.design_fields import hardware_to_data, operator_to_data
 from spaces.design_file import Design, write_design
 from spaces.timeloop_import import Imported, import_timeloop
+from spaces.timeloop_yaml import Notes
 from spaces.validation import nearest
+from spaces.zigzag_import import zigzag_operators
 from strategies.user_errors import UserError
 
 
@@ -88,8 +90,22 @@ def _accelforge(paths: list[str], folder: Path) -> tuple[list[Path], tuple[str, 
     return written, ()
 
 
+def _zigzag(paths: list[str], folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+    folder.mkdir(parents=True, exist_ok=True)
+    written, notes = [], Notes()
+    for path in paths:
+        for operator in zigzag_operators(path, notes):
+            data = {"operator": operator_to_data(operator)}
+            written.append(_write(folder / f"{operator.name}.yaml", data))
+    return written, tuple(notes.lines)
+
+
 Importer = Callable[[list[str], Path], tuple[list[Path], tuple[str, ...]]]
 """Paths and folder -> files written and notes."""
 
-SOURCES: Mapping[str, Importer] = {"timeloop": _timeloop, "accelforge": _accelforge}
+SOURCES: Mapping[str, Importer] = {
+    "timeloop": _timeloop,
+    "accelforge": _accelforge,
+    "zigzag": _zigzag,
+}
 """Tool -> what reads its files."""
