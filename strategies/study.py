@@ -97,7 +97,10 @@ def publish(setup: Setup, result: StudyResult, tracker: MlflowTracker | None) ->
     from strategies.outcome import gather, print_json, print_outcome, write_outcome
 
     folder = setup.folder / ARTIFACTS
+    from strategies.foreign_results import with_foreign
+
     findings = gather(setup.problem.space, setup.problem.evaluator, result)
+    findings = with_foreign(findings, setup.config.get("foreign"), result)
     write_outcome(folder, findings, result, command_line())
     if tracker is not None:
         tracker.add_artifacts(folder)

@@ -1,0 +1,88 @@
+"""Tasks that read and write other tools' files, and their results beside ours."""
+
+import json
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from spaces.accelforge_import import import_accelforge
+from spaces.design_file import read_design, write_design
+from strategies import export_design, import_design, show_workload
+from strategies.foreign_results import read_foreign
+from strategies.user_errors import UserError
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "accelforge_mappings.json"
+STATS = """
+Summary Stats
+-------------
+GFLOPs (@1GHz): 32.00
+Utilization: 12.50%
+Cycles: 2048
+Energy: 1.25 uJ
+EDP(J*cycle): 2.56e-03
+Area: 0.00 mm^2
+"""
+
+
+def test_a_design_goes_out_and_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "mine.yaml"
+    write_design(path, import_accelforge(GOLDEN, "t01_tiny_os"))
+    exporting = {"_target_": "evaluators.stated_energies.with_stated_energies"}
+    config = {"to": "timeloop", "design": str(path), "out_dir": str(tmp_path)}
+    export_design.run(OmegaConf.create(config | {"exporting": exporting}))
+    assert "timeloop cannot say conventions/stationarity: explicit" in capsys.readouterr().out
+    back = {"from": "timeloop", "files": [str(tmp_path / "mine_timeloop")], "to": str(tmp_path)}
+    import_design.run(OmegaConf.create(back))
+    assert "design.yaml" in capsys.readouterr().out
+    design = read_design(tmp_path / "design.yaml")
+    assert design.stationarity == "explicit"
+    assert (tmp_path / "hardware.yaml").is_file()
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'timeloop'"):
+        import_design.run(OmegaConf.create({"from": "timelop", "files": ["x"], "to": None}))
+    with pytest.raises(UserError, match="files: name the files"):
+        import_design.run(OmegaConf.create({"from": "timeloop", "files": None, "to": None}))
+    with pytest.raises(UserError, match="design: name a design file"):
+        export_design.run(OmegaConf.create({"to": "timeloop", "design": None}))
+
+
+def test_workload_says_what_is_left_out(capsys: pytest.CaptureFixture) -> None:
+    workload = {
+        "_target_": "spaces.language_model.language_model",
+        "shape": {
+            "_target_": "spaces.transformer.TransformerShape",
+            "name": "small", "hidden": 8, "heads": 2, "feed_forward": 16, "vocabulary": 10,
+            "decoder_layers": 3,
+        },
+        "context": 5,
+    }  # fmt: skip
+    show_workload.run(OmegaConf.create({"workload": workload, "quiet": True}))
+    shown = json.loads(capsys.readouterr().out)
+    counts = {row["not modelled"]: row["operations"] for row in shown["left_out"]}
+    assert counts == {
+        "softmax": 5 * 3 * 2 * 5,
+        "norm": 4 * 2 * 3 * 8,
+        "activation_function": 3 * 16,
+    }
+    assert 0 < shown["totals"]["share not modelled"] < 1
+
+
+def test_foreign_results(tmp_path: Path) -> None:
+    (tmp_path / "map.stats.txt").write_text(STATS)
+    assert read_foreign(tmp_path / "map.stats.txt") == {
+        "map.stats.txt": {
+            "utilization": 0.125,
+            "latency_cycles": 2048.0,
+            "energy_pj": 1.25e6,
+            "area_mm2": 0.0,
+            "edp_pj_cycles": 1.25e6 * 2048,
+        }
+    }
+    (tmp_path / "paper.csv").write_text("name,metric,value\nchip,energy_pj,5\n")
+    assert read_foreign(tmp_path / "paper.csv") == {"chip": {"energy_pj": 5.0}}
+    (tmp_path / "paper.csv").write_text("name,metric,value\nchip,energy_pj,five\n")
+    with pytest.raises(UserError, match=r"paper.csv:2: value: must be a number"):
+        read_foreign(tmp_path / "paper.csv")
