@@ -12,7 +12,18 @@ TRIALS_FILE = "trials.sqlite"
 CONFIG_FILE = "config.yaml"
 ARTIFACTS = "artifacts"
 HOW_TO_RUN = frozenset(
-    {"task", "resume", "out_dir", "workers", "engine", "tracking", "report", "quiet", "sweep"}
+    {
+        "task",
+        "resume",
+        "out_dir",
+        "workers",
+        "engine",
+        "tracking",
+        "report",
+        "quiet",
+        "sweep",
+        "foreign",
+    }
 )
 """Keys that say how a study is run; the others say what it is."""
 

@@ -5,7 +5,7 @@ Nothing is written before everything has been built: a mistake in the configurat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,11 +94,10 @@ def run(config: DictConfig) -> float | None:
 
 def publish(setup: Setup, result: StudyResult, tracker: MlflowTracker | None) -> None:
     """Write the artifacts of a study, hand them to the tracker, and show what was found."""
+    from strategies.foreign_results import with_foreign
     from strategies.outcome import gather, print_json, print_outcome, write_outcome
 
     folder = setup.folder / ARTIFACTS
-    from strategies.foreign_results import with_foreign
-
     findings = gather(setup.problem.space, setup.problem.evaluator, result)
     findings = with_foreign(findings, setup.config.get("foreign"), result)
     write_outcome(folder, findings, result, command_line())
@@ -137,6 +136,7 @@ def prepare(config: DictConfig) -> Setup:
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if not resumed:
         plain |= {"sweep": sweep_name(config.sweep), "overrides": task_overrides()}
+    check_foreign(plain.get("foreign") or ())
     problem = build_problem(config)
     name = str(config.resume) if resumed else free_name(config)
     return Setup(
@@ -148,6 +148,15 @@ def prepare(config: DictConfig) -> Setup:
         resumed=resumed,
         tracking=tracking_settings(config),
     )
+
+
+def check_foreign(paths: Sequence[str]) -> None:
+    """Read other tools' results before anything runs, so that a mistake costs no search."""
+    if paths:
+        from strategies.foreign_results import read_foreign
+
+        for path in paths:
+            read_foreign(path)
 
 
 def build_problem(config: DictConfig) -> Problem:

@@ -10,6 +10,7 @@ from spaces.accelforge_import import import_accelforge
 from spaces.design_file import read_design, write_design
 from strategies import export_design, import_design, show_workload
 from strategies.foreign_results import read_foreign
+from strategies.study import check_foreign
 from strategies.user_errors import UserError
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "accelforge_mappings.json"
@@ -86,3 +87,9 @@ def test_foreign_results(tmp_path: Path) -> None:
     (tmp_path / "paper.csv").write_text("name,metric,value\nchip,energy_pj,five\n")
     with pytest.raises(UserError, match=r"paper.csv:2: value: must be a number"):
         read_foreign(tmp_path / "paper.csv")
+
+
+def test_foreign_files_are_checked_before_the_search(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="foreign: no such file"):
+        check_foreign([str(tmp_path / "none.csv")])
+    check_foreign([])
