@@ -23,7 +23,6 @@ OLDER_KEYS: Mapping[str, str] = {
     "memory_width": "width",
     "memory_depth": "depth",
     "entries": "depth",
-    "subtree": "subtree",
     "architecture_constraints": "constraints",
     "mapspace_constraints": "constraints",
     "sparse_opt": "sparse_optimizations",

@@ -9,7 +9,7 @@ import yaml
 from evaluators.golden_cases import GoldenCase, read_golden
 from evaluators.golden_formats import codec_formats, reference_optimization
 from evaluators.priced_design import accelerator_of
-from spaces.accelforge_import import import_accelforge
+from spaces.accelforge_import import import_accelforge, nest_items, read_accelforge
 from spaces.design_file import Design, design_to_data, read_design, write_design
 from spaces.loop_nest import TEMPORAL
 from spaces.timeloop_export import FILES, export_timeloop
@@ -205,3 +205,23 @@ def test_what_timeloop_cannot_say_is_named(tmp_path: Path) -> None:
     assert back is not None
     assert design_to_data(back) == design_to_data(design)
     assert (back.mapping.loop_kind != TEMPORAL).any()
+
+
+def test_accelforge_yaml_nodes_become_a_nest(tmp_path: Path) -> None:
+    case = read_golden(ACCELFORGE)[0]
+    (tmp_path / "m.yaml").write_text(
+        "nodes:\n"
+        "- !Storage {component: DRAM, tensors: [I, W, O]}\n"
+        "- !Temporal {rank_variable: k, tile_shape: 4}\n"
+        "- !Storage {component: GLB, tensors: [I, O]}\n"
+        "- !Temporal {rank_variable: k, tile_shape: 1}\n"
+        "- !Compute {einsum: matmul, component: MAC}\n"
+    )
+    nodes = read_accelforge(tmp_path / "m.yaml")["nodes"]
+    size = case.operator.ranks["K"]
+    assert nest_items(nodes, case.operator, case.hardware) == [
+        "DRAM keeps I, W, O", f"for K in {size // 4}", "GLB keeps I, O", "for K in 4",
+    ]  # fmt: skip
+    nodes[1]["rank_variable"] = "q"
+    with pytest.raises(TimeloopError, match=r"m.yaml:3: rank_variable: no rank 'Q'"):
+        nest_items(nodes, case.operator, case.hardware)
