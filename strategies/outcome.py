@@ -31,6 +31,15 @@ class Compares(Protocol):
         ...
 
 
+@runtime_checkable
+class Surveys(Protocol):
+    """Optional capability of an evaluator: what all designs of a study say together."""
+
+    def survey(self, designs: Any) -> Mapping[str, Any]:
+        """`tables` and `texts` by title, `heat_maps` by name, each the arguments of a `HeatMap`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Findings:
     """What is shown of a study, before any of it is drawn.
@@ -41,6 +50,7 @@ class Findings:
         files: File name -> text, for example designs that can be priced again.
         breakdown: Group -> part -> energy [pJ].
         summary: Numbers of the study as a whole.
+        heat_maps: File name without ending -> arguments of a `HeatMap`.
     """
 
     tables: Mapping[str, Rows]
@@ -48,6 +58,7 @@ class Findings:
     files: Mapping[str, str] = field(default_factory=dict)
     breakdown: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
+    heat_maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
@@ -67,17 +78,33 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
     tables.update(explained.get("tables", {}))
     if isinstance(evaluator, Compares):
         tables.update(evaluator.comparison(design))
+    survey = surveyed(space, evaluator, result)
+    tables.update(survey.get("tables", {}))
     described = described_text(space.describe(design, 0))
     return Findings(
         tables=tables,
-        texts={f"Best design (trial {best.number})": described, **explained.get("texts", {})},
+        texts={
+            f"Best design (trial {best.number})": described,
+            **explained.get("texts", {}),
+            **survey.get("texts", {}),
+        },
         files={
             "best_design.json": json.dumps(space.to_json(design)[0], indent=2, default=str),
             **explained.get("files", {}),
         },
         breakdown=explained.get("energy_breakdown_pj", {}),
         summary=summary_of(result),
+        heat_maps=survey.get("heat_maps", {}),
     )
+
+
+def surveyed(space: Space, evaluator: Any, result: StudyResult) -> Mapping[str, Any]:
+    """What an evaluator says of all feasible designs together; nothing if it does not survey."""
+    if not isinstance(evaluator, Surveys):
+        return {}
+    feasible = np.flatnonzero(np.isfinite(result.losses).all(axis=1))
+    columns = result.reader.trials([int(number) for number in feasible]).columns
+    return evaluator.survey(space.decode(columns))
 
 
 def described_text(description: Mapping[str, Any]) -> str:
@@ -149,6 +176,7 @@ def write_trials(folder: Path, result: StudyResult) -> Path:
 def write_outcome(folder: Path, findings: Findings, result: StudyResult, command: str) -> Path:
     """Write every artifact of a study into its folder; returns the report."""
     from strategies.figures import breakdown_figure, save_figures, study_figures
+    from strategies.heat_map import HeatMap, heat_map_figure
     from strategies.report import ReportContent, write_report
 
     write_findings(folder, findings)
@@ -158,6 +186,8 @@ def write_outcome(folder: Path, findings: Findings, result: StudyResult, command
         figures["energy_breakdown"] = breakdown_figure(
             findings.breakdown, "energy_pj", "Energy by level and tensor"
         )
+    for name, arguments in findings.heat_maps.items():
+        figures[name] = heat_map_figure(HeatMap(**arguments))
     save_figures(figures, folder / "figures")
     content = ReportContent(
         title=result.reader.meta.name,
