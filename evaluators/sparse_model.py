@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 from evaluators.intersection import NO_OPTIMIZATION, SparseOptimization
@@ -147,24 +148,24 @@ class SparseModel:
 
     # --- what a nested search asks for --------------------------------------------------------
 
-    def offered_ids(
+    def alternatives(
         self, decisions: Mapping[str, Any], part: int
-    ) -> tuple[tuple[tuple[int, ...], ...], ...]:
-        """Format ids per (tensor, level) that one operator may use under shared decisions.
+    ) -> tuple[tuple[tuple[tuple[int, ...], ...], ...], ...]:
+        """The format choices that one operator may use under shared decisions.
 
-        The outermost level holds compressed tensors in an offered format; inner levels may also
-        hold them decoded.
+        Each alternative gives format ids per (tensor, level), and stores every compressed tensor
+        in one of the offered formats: at the outermost level always, at inner levels either in the
+        same format or decoded. Transcoding from one compressed format to another is not offered.
         """
         operator = self.operators[part]
-        levels = len(self.hardware.levels)
-        rows: list[tuple[tuple[int, ...], ...]] = []
+        inner = len(self.hardware.levels) - 1
+        options = []
         for tensor in operator.tensors:
-            if not self._coded(operator, tensor):
-                rows.append(((0,),) * levels)
-                continue
-            chosen = self.chosen_ids(decisions, tensor.tensor_class.value)
-            rows.append((chosen, *(tuple(sorted({0, *chosen})),) * (levels - 1)))
-        return tuple(rows)
+            ids: tuple[int, ...] = (0,)
+            if self._coded(operator, tensor):
+                ids = self.chosen_ids(decisions, tensor.tensor_class.value)
+            options.append([((i,), *(tuple(sorted({0, i})),) * inner) for i in ids])
+        return tuple(product(*options))
 
     def chosen_ids(self, decisions: Mapping[str, Any], tensor_class: str) -> tuple[int, ...]:
         """Ids of the formats that the decisions offer to a tensor class, ascending."""
@@ -206,15 +207,18 @@ class SparseModel:
         }
 
     def _cases(self, decisions: Mapping[str, Any]) -> dict[str, tuple[SparseModel, dict[str, Any]]]:
-        goal = str(decisions["mapping_goal"])
-        single = {name: self._offer([name], goal) for name in BASELINES}
-        named = {
-            **single,
-            BEST_SINGLE: self._offer(FLAT, goal),
-            THIS_STUDY: dict(decisions),
-            EVERY_FORMAT: self.unrestricted(goal),
-        }
+        named = self.reference_decisions(str(decisions["mapping_goal"]))
+        named = {**named, THIS_STUDY: dict(decisions)}
+        named[EVERY_FORMAT] = named.pop(EVERY_FORMAT)
         return {name: (self, chosen) for name, chosen in named.items()}
+
+    def reference_decisions(self, goal: str) -> dict[str, dict[str, Any]]:
+        """Each common format alone, the best single-level ones, and every format at once."""
+        return {
+            **{name: self._offer([name], goal) for name in BASELINES},
+            BEST_SINGLE: self._offer(FLAT, goal),
+            EVERY_FORMAT: dict(self.unrestricted(goal)),
+        }
 
     def _offer(self, names: Sequence[str], goal: str) -> dict[str, Any]:
         offers = {

@@ -25,7 +25,7 @@ class FoundMappings(Protocol):
 
     @property
     def mappings(self) -> Any:
-        """The energy-latency front as a batch of designs; a batch of none when nothing is valid."""
+        """The best design as a batch of one; a batch of none when nothing is valid."""
         ...
 
     @property
@@ -34,11 +34,11 @@ class FoundMappings(Protocol):
         ...
 
 
-InnerSearch = Callable[[CostTerms], FoundMappings]
-"""Cost terms -> the energy-latency front: the least energy, latency and EDP are all on it."""
+InnerSearch = Callable[[CostTerms, str], FoundMappings]
+"""(cost terms, goal: energy, latency or edp) -> the best mapping."""
 
-GOAL_METRICS = {"energy": "energy_pj", "latency": "latency_cycles", "edp": "edp_pj_cycles"}
-"""Metric of a part that each mapping goal minimises; ties go to the lower energy."""
+GOALS = {"energy": "energy_pj", "latency": "latency_cycles", "edp": "edp_pj_cycles"}
+"""What a mapping may minimise, and the metric that says so."""
 
 
 class SeparableModel(Protocol):
@@ -54,8 +54,8 @@ class SeparableModel(Protocol):
         """What each part asks of the inner search; equal problems have equal answers."""
         ...
 
-    def offered_ids(self, decisions: Mapping[str, Any], part: int) -> FormatChoices:
-        """The formats that one part may use under the shared decisions."""
+    def alternatives(self, decisions: Mapping[str, Any], part: int) -> Sequence[FormatChoices]:
+        """The format choices that one part may use under the shared decisions; the best counts."""
         ...
 
     def total(self, costs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
@@ -115,12 +115,7 @@ class NestedSearch:
         self.search = search
         self._terms: dict[Hashable, CostTerms] = {}
         self._variants: dict[int, NestedSearch] = {id(model): self}
-        self._fronts: dict[tuple[Hashable, FormatChoices], list[PartResult]] = {}
-
-    @property
-    def searches(self) -> int:
-        """Inner searches run so far; equal problems are searched once."""
-        return len(self._fronts)
+        self._found: dict[tuple[Hashable, FormatChoices, str], PartResult] = {}
 
     def evaluate(self, designs: Mapping[str, Any]) -> Evaluation:
         """Total costs of n sets of shared decisions."""
@@ -146,7 +141,7 @@ class NestedSearch:
     def shortlist(self) -> dict[str, tuple[str, ...]]:
         """Tensor class -> formats that the best mappings use when every format is offered."""
         chosen: dict[str, dict[str, None]] = {}
-        for goal in GOAL_METRICS:
+        for goal in ("energy", "edp"):
             found = [result.design for result in self.parts_of(self.model.unrestricted(goal))]
             if any(design is None for design in found):
                 return {}
@@ -169,7 +164,7 @@ class NestedSearch:
     ) -> tuple[Mapping[str, float], list[Any]]:
         if id(model) not in self._variants:
             variant = self._variants[id(model)] = NestedSearch(model, self.search)
-            variant._fronts, variant._terms = self._fronts, self._terms
+            variant._found, variant._terms = self._found, self._terms
         nested = self._variants[id(model)]
         results = nested.parts_of(decisions)
         return model.total([r.metrics for r in results]), [r.design for r in results]
@@ -178,35 +173,39 @@ class NestedSearch:
         """The best design of every part under one set of decisions."""
         goal = str(decisions["mapping_goal"])
         return [
-            self._best(part, self.model.offered_ids(decisions, part), goal)
-            for part in range(len(self.model.parts))
-        ]
-
-    def _best(self, part: int, offered: FormatChoices, goal: str) -> PartResult:
-        key = (self.model.problems[part], offered)
-        if key not in self._fronts:
-            self._fronts[key] = self._front(part, offered)
-        metric = GOAL_METRICS[goal]
-        return min(self._fronts[key], key=lambda r: (r.metrics[metric], r.metrics["energy_pj"]))
-
-    def _front(self, part: int, offered: FormatChoices) -> list[PartResult]:
-        evaluator = self.model.parts[part]
-        problem = self.model.problems[part]
-        if problem not in self._terms:
-            self._terms[problem] = evaluator.cost_terms()
-        found = self.search(replace(self._terms[problem], format_choices=offered))
-        n = len(found.mappings)
-        if n == 0:
-            return [PartResult(None, _Infinite(), False)]
-        metrics = evaluator.evaluate(found.mappings).metrics
-        return [
-            PartResult(
-                found.mappings.take(np.array([index])),
-                {name: float(values[index]) for name, values in metrics.items()},
-                found.certified,
+            min(
+                (self._search(part, chosen, goal) for chosen in alternatives),
+                key=lambda result: _rank(result, goal),
             )
-            for index in range(n)
+            for part, alternatives in enumerate(self._alternatives(decisions))
         ]
+
+    def _alternatives(self, decisions: Mapping[str, Any]) -> list[Sequence[FormatChoices]]:
+        return [self.model.alternatives(decisions, part) for part in range(len(self.model.parts))]
+
+    def _search(self, part: int, offered: FormatChoices, goal: str) -> PartResult:
+        problem = self.model.problems[part]
+        key = (problem, offered, goal)
+        if key not in self._found:
+            evaluator = self.model.parts[part]
+            if problem not in self._terms:
+                self._terms[problem] = evaluator.cost_terms()
+            found = self.search(replace(self._terms[problem], format_choices=offered), goal)
+            self._found[key] = self._priced(evaluator, found)
+        return self._found[key]
+
+    @staticmethod
+    def _priced(evaluator: StructuredEvaluator, found: FoundMappings) -> PartResult:
+        if len(found.mappings) == 0:
+            return PartResult(None, _Infinite(), False)
+        metrics = evaluator.evaluate(found.mappings).metrics
+        named = {name: float(values[0]) for name, values in metrics.items()}
+        return PartResult(found.mappings, named, found.certified)
+
+
+def _rank(result: PartResult, goal: str) -> tuple[float, float]:
+    """By the goal's metric, then by energy."""
+    return result.metrics[GOALS[goal]], result.metrics["energy_pj"]
 
 
 class _Infinite(dict[str, float]):

@@ -53,14 +53,15 @@ def test_equal_problems_share_an_evaluator() -> None:
     assert model.parts[0] is not model.parts[2]
 
 
-def test_offered_ids_follow_the_decisions() -> None:
+def test_alternatives_store_a_tensor_in_one_of_the_offered_formats_or_decode_it() -> None:
     model = make_model()
     names = model.names["weight"]
-    chosen = tuple(sorted((names.index("bitmap"), names.index("csr"))))
-    weights = model.offered_ids(DECISIONS, 0)[1]
-    assert weights == (chosen, (0, *chosen), (0, *chosen))
-    assert model.offered_ids(DECISIONS, 0)[0] == ((0,), (0,), (0,))  # activations are dense
-    assert set(model.offered_ids(DECISIONS, 2)) == {((0,), (0,), (0,))}  # no zeros in the cache
+    weights = [alternative[1] for alternative in model.alternatives(DECISIONS, 0)]
+    ids = sorted((names.index("bitmap"), names.index("csr")))
+    assert weights == [((i,), (0, i), (0, i)) for i in ids]
+    dense = ((0,), (0,), (0,))
+    assert {alternative[0] for alternative in model.alternatives(DECISIONS, 0)} == {dense}
+    assert model.alternatives(DECISIONS, 2) == ((dense, dense, dense),)  # no zeros in the cache
 
 
 def test_totals_add_up_over_runs() -> None:
