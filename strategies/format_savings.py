@@ -41,7 +41,7 @@ class ModelFactory(Protocol):
 
 @dataclass
 class FormatSavings:
-    """Evaluator of columns `model` and `zeros`: what hierarchical formats save there.
+    """Evaluator of the column `scenario`, "MODEL ZEROS": what hierarchical formats save there.
 
     Metrics: `memory_energy_mj` with every format offered, `saving over CASE` per fixed case,
     and `mean saving` over the stated baselines.
@@ -67,7 +67,7 @@ class FormatSavings:
 
     def evaluate(self, designs: Mapping[str, Any]) -> Evaluation:
         """Savings of n scenarios; a model without a valid mapping is infeasible."""
-        rows = [self._metrics(row) for row in decision_rows(designs)]
+        rows = [self._metrics(row) for row in scenarios(designs)]
         return Evaluation(
             {name: np.array([row[name] for row in rows], float) for name in rows[0]},
             {
@@ -79,7 +79,7 @@ class FormatSavings:
 
     def explain(self, design: Mapping[str, Any]) -> Mapping[str, Any]:
         """Memory energy of every case of one scenario."""
-        (row,) = decision_rows(design)
+        (row,) = scenarios(design)
         energies = self._energies(row)
         *_, ours = energies
         table = [
@@ -95,21 +95,21 @@ class FormatSavings:
 
     def survey(self, designs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Savings per scenario, their means per model and baseline, and a heat map."""
-        rows = [{**row, **self._metrics(row)} for row in decision_rows(designs)]
+        rows: list[dict[str, Any]] = [{**row, **self._metrics(row)} for row in scenarios(designs)]
         shown = [key for key in rows[0] if key.startswith(("saving", "mean"))]
-        scenarios = [
+        shown_rows = [
             {
                 "model": row["model"],
                 "zeros": row["zeros"],
                 "memory_energy_mj": row["memory_energy_mj"],
-                **{key: percent(row[key]) for key in shown},
+                **{key: percent(float(row[key])) for key in shown},
             }
             for row in rows
         ]
         stated = ", ".join(self.stated)
         return {
             "tables": {
-                "Memory energy saved by hierarchical formats, per scenario": scenarios,
+                "Memory energy saved by hierarchical formats, per scenario": shown_rows,
                 f"Mean per model (mean saving: over {stated})": self._means(rows, shown),
             },
             "heat_maps": {
@@ -159,6 +159,18 @@ class FormatSavings:
                 for case, decisions in model.reference_decisions(self.goal).items()
             }
         return self._scenarios[key]
+
+
+def scenarios(designs: Mapping[str, Any]) -> list[dict[str, str]]:
+    """`model` and `zeros` of every design.
+
+    >>> scenarios({"scenario": np.array(["vgg16 random_70"])})
+    [{'model': 'vgg16', 'zeros': 'random_70'}]
+    """
+    return [
+        dict(zip(("model", "zeros"), str(row["scenario"]).split(maxsplit=1), strict=True))
+        for row in decision_rows(designs)
+    ]
 
 
 def percent(share: float) -> str:
