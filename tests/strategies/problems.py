@@ -15,7 +15,7 @@ from spaces.parameter_space import ParameterSpace
 from strategies.objective import make_goal
 from strategies.problem import Problem
 
-MIXED = {
+MIXED: Mapping[str, Mapping[str, Any]] = {
     "tile_m": {"low": 0, "high": 12},
     "tile_k": {"low": 0, "high": 12},
     "scale": {"low": 0.01, "high": 10.0, "log": True},
