@@ -19,6 +19,7 @@ from evaluators.model_report import comparison_rows, explain_model
 from evaluators.sparse_accelerator import SparseAccelerator
 from evaluators.technology import Technology
 from spaces.compression_format import UNCOMPRESSED, Format
+from spaces.dataflow import FREE, Dataflow, MappingRules, mapping_rules
 from spaces.format_grammar import parse_format
 from spaces.hardware import Hardware
 from spaces.loop_nest import MappingBatch
@@ -57,6 +58,7 @@ class SparseModel:
         optimization: Gating and skipping; levels may be called `innermost` and `outermost`, rules
             on tensors that an operator lacks rest there.
         stationarity: "implicit" or "explicit".
+        dataflow: Constraints on every mapping.
     """
 
     workload: Workload
@@ -66,6 +68,7 @@ class SparseModel:
     technology: Technology = field(default_factory=Technology)
     optimization: SparseOptimization = NO_OPTIMIZATION
     stationarity: str = "implicit"
+    dataflow: Dataflow = FREE
 
     @cached_property
     def operators(self) -> tuple[Operator, ...]:
@@ -147,6 +150,12 @@ class SparseModel:
         return (UNCOMPRESSED, *(parse_format(name, dimensions) for name in names[1:]))
 
     # --- what a nested search asks for --------------------------------------------------------
+
+    def rules(self, part: int) -> MappingRules | None:
+        """The dataflow resolved for one operator; None when every mapping is free."""
+        if self.dataflow == FREE:
+            return None
+        return mapping_rules(self.dataflow, self.operators[part], self.hardware)
 
     def alternatives(
         self, decisions: Mapping[str, Any], part: int

@@ -234,8 +234,8 @@ def _parameters_on_meta() -> Iterator[None]:
             empty = parameter.detach().to("meta")
             module._parameters[name] = torch.nn.Parameter(empty, requires_grad=False)
 
-    torch.nn.Module.register_parameter = register  # type: ignore[method-assign,assignment]
+    torch.nn.Module.register_parameter = register
     try:
         yield
     finally:
-        torch.nn.Module.register_parameter = original  # type: ignore[method-assign]
+        torch.nn.Module.register_parameter = original

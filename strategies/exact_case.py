@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.evaluation import CostTerms
+from spaces.dataflow import MappingRules
+from strategies.exact_constraints import allowed_ranks, busy_fan
 from strategies.exact_kernels import Lists, new_lists
 from strategies.exact_problem import (
     Costs,
@@ -89,8 +91,8 @@ class Case:
         return len(self.costs.whole)
 
 
-def build_case(terms: CostTerms) -> Case:
-    """The tables of one search.
+def build_case(terms: CostTerms, rules: MappingRules | None = None) -> Case:
+    """The tables of one search, under a dataflow's constraints where given.
 
     Raises:
         ValueError: For hardware of fewer than two or more than three storage levels, and for
@@ -116,7 +118,7 @@ def build_case(terms: CostTerms) -> Case:
         points=build_points(sizes, relevant),
         costs=costs,
         machine=machine,
-        fans=tuple(build_fanout(sizes, axes, relevant) for axes in terms.fan_out),
+        fans=_fans(terms, rules, sizes, relevant),
         formats=formats,
         orders=orders,
         starts=starts,
@@ -126,6 +128,21 @@ def build_case(terms: CostTerms) -> Case:
         computes=computes,
         implicit=terms.stationarity == "implicit",
         runs=levels == 3 and terms.stationarity == "implicit" and has_single_reuse(grid),
+    )
+
+
+def _fans(
+    terms: CostTerms,
+    rules: MappingRules | None,
+    sizes: tuple[int, ...],
+    relevant: tuple[tuple[bool, ...], ...],
+) -> tuple[Fanout, ...]:
+    if rules is None:
+        return tuple(build_fanout(sizes, axes, relevant) for axes in terms.fan_out)
+    allowed = allowed_ranks(terms.fan_out, rules)
+    return tuple(
+        busy_fan(build_fanout(sizes, axes, relevant, ranks), axes, rules.minimum_utilisation)
+        for axes, ranks in zip(terms.fan_out, allowed, strict=True)
     )
 
 

@@ -214,7 +214,7 @@ def _thinned(leaves: Leaves, grid: Grid, costs: Costs, group: IntArray) -> Leave
     extent = grid.size[np.arange(ranks), leaves.top].prod(axis=1)
     order = np.lexsort((prices.sum(axis=1), extent, group))
     good = _undominated(leaves.top, group, prices, order, grid.div)
-    return _take(leaves, np.flatnonzero(good))
+    return take_leaves(leaves, np.flatnonzero(good))
 
 
 def _describe(found: IntArray, points: Points, costs: Costs, masks: IntArray) -> Leaves:
@@ -235,7 +235,8 @@ def _describe(found: IntArray, points: Points, costs: Costs, masks: IntArray) ->
     )
 
 
-def _take(leaves: Leaves, chosen: IntArray) -> Leaves:
+def take_leaves(leaves: Leaves, chosen: IntArray) -> Leaves:
+    """Some of the placements, in the order of `chosen`."""
     return Leaves(
         mask=leaves.mask[chosen],
         row=leaves.row[chosen],
@@ -256,7 +257,7 @@ def large_enough(leaves: Leaves, grid: Grid, minimum: IntArray) -> Leaves:
         extent = grid.size[np.arange(len(minimum)), index]
         fits = (extent >= np.where(relevant, minimum, 1)).all(axis=1)
         good &= fits | (leaves.tile[:, t] < 0)
-    return _take(leaves, np.flatnonzero(good))
+    return take_leaves(leaves, np.flatnonzero(good))
 
 
 def even_placements(
@@ -288,7 +289,7 @@ def longest_runs(leaves: Leaves, grid: Grid, rows: IntArray, full: IntArray) -> 
 
     A run is one of outer loops of the rank that is irrelevant to that tensor.
     """
-    kept = _take(leaves, np.flatnonzero(leaves.mask > 0))
+    kept = take_leaves(leaves, np.flatnonzero(leaves.mask > 0))
     tensor = rows[kept.row, 0]
     rank = np.argmin(grid.relevant, axis=1)[tensor]
     each = np.arange(len(tensor))
@@ -309,7 +310,7 @@ def all_runs(longest: Leaves, grid: Grid, chosen: IntArray) -> Leaves:
         index += [int(j)] * len(some)
         trips += some
         end += [len(index)] * len(some)
-    taken = _take(longest, np.array(index, dtype=np.int64))
+    taken = take_leaves(longest, np.array(index, dtype=np.int64))
     tensor, rank, left = taken.run.T
     each, run = np.arange(len(index)), taken.run.copy()
     run[:, 2] = trips

@@ -207,13 +207,21 @@ def _sub_strides(count: IntArray, relevant: NDArray[np.bool_]) -> IntArray:
 
 @lru_cache(maxsize=512)
 def build_fanout(
-    sizes: tuple[int, ...], axes: tuple[int, ...], relevant: tuple[tuple[bool, ...], ...]
+    sizes: tuple[int, ...],
+    axes: tuple[int, ...],
+    relevant: tuple[tuple[bool, ...], ...],
+    allowed: tuple[tuple[bool, ...], ...] | None = None,
 ) -> Fanout:
-    """Every distinct product of spatial trips that the axes can hold, several ranks per axis."""
+    """Every distinct product of spatial trips that the axes can hold, several ranks per axis.
+
+    `allowed`: per axis the ranks that may be unrolled over it; None = all.
+    """
     ranks = len(sizes)
     found = np.ones((1, 0, ranks), dtype=np.int64)
-    for axis in axes:
+    for number, axis in enumerate(axes):
         options = np.array(_axis_trips(sizes, axis), dtype=np.int64)
+        if allowed is not None:
+            options = options[(np.array(allowed[number]) | (options == 1)).all(axis=1)]
         pairs = np.concatenate(
             [
                 np.repeat(found, len(options), axis=0),

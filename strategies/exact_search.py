@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.evaluation import CostTerms
+from spaces.dataflow import MappingRules
 from spaces.loop_nest import MappingBatch, concatenate
 from strategies.exact_case import (
     Case,
@@ -24,6 +25,7 @@ from strategies.exact_case import (
     has_single_reuse,
     stages_of,
 )
+from strategies.exact_constraints import check_covered, constrained_terms, stationary_leaves
 from strategies.exact_even import outer_floors, pair_bounds, scan_even
 from strategies.exact_kernels import clear_lists
 from strategies.exact_leaves import (
@@ -121,6 +123,7 @@ class _Space:
 
     mapspace: str = "uneven"
     minimum_tile: IntArray | None = None
+    rules: MappingRules | None = None
 
 
 def objective_values(objective: str, energy_pj: FloatArray, cycles: FloatArray) -> FloatArray:
@@ -135,6 +138,7 @@ def exact_search(
     objective: str = "edp",
     mapspace: str = "uneven",
     minimum_tile: IntArray | None = None,
+    rules: MappingRules | None = None,
 ) -> SearchResult:
     """Find the best mapping of an operator, with the best of the formats offered per level.
 
@@ -146,14 +150,20 @@ def exact_search(
             stationarity, innermost tiles that stay over a run of loops outside other tensors'
             outer tiles: at most a little better, several times slower.
         minimum_tile: Least rank extents of the innermost level's tiles, shape (R,).
+        rules: A dataflow's constraints, see `exact_constraints`.
 
     Raises:
-        ValueError: For an unknown objective or mapspace, or hardware that is not covered.
+        ValueError: For an unknown objective or mapspace, or hardware or a constraint that is not
+            covered.
     """
     begin = perf_counter()
+    if rules is not None:
+        check_covered(rules)
+        terms = constrained_terms(terms, rules)
+        minimum_tile = rules.minimum_tile[-1] if minimum_tile is None else minimum_tile
     if mapspace not in MAPSPACES:
         raise ValueError(f"mapspace must be one of {', '.join(MAPSPACES)}, got {mapspace!r}")
-    space = _Space(mapspace, minimum_tile)
+    space = _Space(mapspace, minimum_tile, rules)
     if objective not in OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
     found = _search_once(terms, objective, space)
@@ -164,7 +174,7 @@ def exact_search(
 
 def _search_once(terms: CostTerms, objective: str, space: _Space) -> SearchResult:
     """One search; certified only if no tile had to be priced by a mixture of formats."""
-    case = build_case(terms)
+    case = build_case(terms, space.rules)
     even = space.mapspace == "even"
     if even and (case.levels != 3 or not has_single_reuse(case.grid)):
         raise ValueError("mapspace: the even one covers matrix products on three levels only")
@@ -314,6 +324,8 @@ def _scan_one(
         leaves = innermost_placements(problem, (case.orders, case.starts), base, setting.full)
     if space.minimum_tile is not None:
         leaves = large_enough(leaves, case.grid, space.minimum_tile)
+    if space.rules is not None:
+        leaves = stationary_leaves(leaves, case.orders, space.rules)
     if not len(leaves.mask):
         return
     if space.mapspace == "even":

@@ -8,13 +8,14 @@ shared decisions sees an ordinary evaluator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from evaluators.evaluation import CostTerms, Evaluation, StructuredEvaluator
+from spaces.dataflow import MappingRules
 
 FormatChoices = tuple[tuple[tuple[int, ...], ...], ...]
 """Offered format ids per (tensor, level), see `CostTerms.format_choices`."""
@@ -34,8 +35,15 @@ class FoundMappings(Protocol):
         ...
 
 
-InnerSearch = Callable[[CostTerms, str], FoundMappings]
-"""(cost terms, goal: energy, latency or edp) -> the best mapping."""
+class InnerSearch(Protocol):
+    """Finds the best mapping of one part."""
+
+    def __call__(
+        self, terms: CostTerms, objective: str, *, rules: MappingRules | None
+    ) -> FoundMappings:
+        """The best mapping for a goal (energy, latency or edp) under a dataflow's constraints."""
+        ...
+
 
 GOALS = {"energy": "energy_pj", "latency": "latency_cycles", "edp": "edp_pj_cycles"}
 """What a mapping may minimise, and the metric that says so."""
@@ -52,6 +60,10 @@ class SeparableModel(Protocol):
     @property
     def problems(self) -> Sequence[Hashable]:
         """What each part asks of the inner search; equal problems have equal answers."""
+        ...
+
+    def rules(self, part: int) -> MappingRules | None:
+        """Constraints on the mappings of one part; None = none."""
         ...
 
     def alternatives(self, decisions: Mapping[str, Any], part: int) -> Sequence[FormatChoices]:
@@ -190,7 +202,8 @@ class NestedSearch:
             evaluator = self.model.parts[part]
             if problem not in self._terms:
                 self._terms[problem] = evaluator.cost_terms()
-            found = self.search(replace(self._terms[problem], format_choices=offered), goal)
+            terms = replace(self._terms[problem], format_choices=offered)
+            found = self.search(terms, goal, rules=self.model.rules(part))
             self._found[key] = self._priced(evaluator, found)
         return self._found[key]
 

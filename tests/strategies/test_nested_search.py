@@ -50,6 +50,9 @@ class Model:
         choices += [3] if choices == [8] else []  # 8 offers a second alternative, which is better
         return tuple((((place, choice),),) for choice in choices)
 
+    def rules(self, part):
+        return None
+
     def total(self, costs):
         return {"energy_pj": sum(cost["energy_pj"] for cost in costs)}
 
@@ -71,7 +74,8 @@ class Model:
 class Search:
     calls: list = field(default_factory=list)
 
-    def __call__(self, terms, goal):
+    def __call__(self, terms, goal, rules):
+        assert rules is None
         ((part, choice),) = terms.format_choices[0]
         self.calls.append((part, choice, goal))
         least = 100 * part + choice
