@@ -31,9 +31,6 @@ from spaces.workload import Operator, Tensor, Workload
 BASELINES = (DENSE_STORAGE, "bitmap", "rle", "csr", "coo")
 """Formats that every study prices alone, one for all tensors, each with its own best mappings."""
 
-FLAT = flat_texts((2, 3, 4, 5, 6, 8, 10))
-"""Formats of one compressed level, at every run width: the baseline that headlines are led by."""
-
 BEST_SINGLE = "best tuned single-level"
 THIS_STUDY = "this study"
 EVERY_FORMAT = "every format offered (bound)"
@@ -59,6 +56,7 @@ class SparseModel:
             on tensors that an operator lacks rest there.
         stationarity: "implicit" or "explicit".
         dataflow: Constraints on every mapping.
+        run_bits: Widths of run lengths among the single-level formats compared with.
     """
 
     workload: Workload
@@ -69,6 +67,12 @@ class SparseModel:
     optimization: SparseOptimization = NO_OPTIMIZATION
     stationarity: str = "implicit"
     dataflow: Dataflow = FREE
+    run_bits: Sequence[int] = (2, 3, 4, 5, 6, 8, 10)
+
+    @property
+    def flat(self) -> tuple[str, ...]:
+        """Formats of one compressed level, the baseline that headlines are led by."""
+        return flat_texts(self.run_bits)
 
     @cached_property
     def operators(self) -> tuple[Operator, ...]:
@@ -79,7 +83,9 @@ class SparseModel:
     def names(self) -> Mapping[str, tuple[str, ...]]:
         """Tensor class -> every format name in use: the offered ones and the baselines."""
         return {
-            tensor_class: tuple(dict.fromkeys((DENSE_STORAGE, *offer.texts, *BASELINES, *FLAT)))
+            tensor_class: tuple(
+                dict.fromkeys((DENSE_STORAGE, *offer.texts, *BASELINES, *self.flat))
+            )
             for tensor_class, offer in self.offered.items()
         }
 
@@ -225,7 +231,7 @@ class SparseModel:
         """Each common format alone, the best single-level ones, and every format at once."""
         return {
             **{name: self._offer([name], goal) for name in BASELINES},
-            BEST_SINGLE: self._offer(FLAT, goal),
+            BEST_SINGLE: self._offer(self.flat, goal),
             EVERY_FORMAT: dict(self.unrestricted(goal)),
         }
 

@@ -150,10 +150,10 @@ class NestedSearch:
         parts = self.model.explain_parts([result.design for result in results])
         return {"certified": certified, **parts}
 
-    def shortlist(self) -> dict[str, tuple[str, ...]]:
+    def shortlist(self, goals: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Tensor class -> formats that the best mappings use when every format is offered."""
         chosen: dict[str, dict[str, None]] = {}
-        for goal in ("energy", "edp"):
+        for goal in goals:
             found = [result.design for result in self.parts_of(self.model.unrestricted(goal))]
             if any(design is None for design in found):
                 return {}

@@ -39,7 +39,7 @@ Point = dict[str, Any]
 class Shortlists(Protocol):
     """Optional capability of an evaluator: the formats that matter."""
 
-    def shortlist(self) -> Mapping[str, Sequence[str]]:
+    def shortlist(self, goals: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """Tensor class -> formats in order of importance; empty when nothing is known."""
         ...
 
@@ -107,7 +107,7 @@ class ShortlistSampler(BaseSampler):
     def _stages(self, study: Study) -> Iterator[tuple[str, Point]]:
         if not isinstance(self.evaluator, Shortlists):
             return
-        known = self.evaluator.shortlist()
+        known = self.evaluator.shortlist(self.space.goals)
         shortlist = {
             tensor_class: [n for n in known.get(tensor_class, ()) if n in names] or names[:1]
             for tensor_class, names in self.space.offered.items()
