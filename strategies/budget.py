@@ -23,12 +23,13 @@ class Budget:
 
     def __post_init__(self) -> None:
         """Refuse limits that no study can respect."""
-        if self.trials is not None and (self.trials != int(self.trials) or self.trials < 1):
-            raise ValueError(f"budget.trials: must be a whole number >= 1, got {self.trials}")
-        if self.seconds is not None and not (self.seconds > 0 and math.isfinite(self.seconds)):
-            raise ValueError(f"budget.seconds: must be a finite number > 0, got {self.seconds}")
-        if self.gap is not None and not 0 <= self.gap < 1:
-            raise ValueError(f"budget.gap: must be in [0, 1), got {self.gap}")
+        trials, seconds, gap = self.trials, self.seconds, self.gap
+        if trials is not None and (not _is_number(trials) or trials != int(trials) or trials < 1):
+            raise ValueError(f"budget.trials: must be a whole number >= 1, got {trials!r}")
+        if seconds is not None and not (_is_number(seconds) and 0 < seconds < math.inf):
+            raise ValueError(f"budget.seconds: must be a finite number > 0, got {seconds!r}")
+        if gap is not None and not (_is_number(gap) and 0 <= gap < 1):
+            raise ValueError(f"budget.gap: must be in [0, 1), got {gap!r}")
 
     def remaining_trials(self, done: int, batch: int) -> int:
         """Trials the next batch may hold, at most `batch` and never negative.
@@ -47,3 +48,8 @@ class Budget:
         if self.gap is not None and gap is not None and gap <= self.gap:
             return "gap"
         return None
+
+
+def _is_number(value: object) -> bool:
+    """A finite number; what a configuration holds may be anything."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -31,6 +31,9 @@ NAMES = sorted(
 SLOW = {"gp"}
 """Seconds per trial: run in the smoke test below, not through the whole contract."""
 
+NEEDS_TORCH = {"gp"}
+"""Torch comes with the extra `llm`."""
+
 ONE_OBJECTIVE = {"cmaes", "pymoo_ga", "pymoo_de"}
 
 
@@ -62,7 +65,10 @@ class TestStrategies(StrategyContract):
         return partial(build, name)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.llm] if n in NEEDS_TORCH else []) for n in NAMES],
+)
 def test_every_strategy_file_finds_feasible_trials(name: str) -> None:
     problem = problem_for(name)
     trials = 12 if name in SLOW else 60

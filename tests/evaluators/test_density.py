@@ -146,6 +146,7 @@ def test_mask_counts_real_tiles_and_its_table_is_exact_on_rungs() -> None:
     assert model.occupancy_quantile(np.array([[6, 10]]), 1.0)[0] == 1
 
 
+@pytest.mark.llm  # the file is written with the safetensors library
 def test_mask_reads_a_safetensors_file(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
