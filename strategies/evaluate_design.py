@@ -22,6 +22,19 @@ def run(config: DictConfig) -> None:
         print(json.dumps(account))
     else:
         print_account(account)
+    if config.picture:
+        write_roofline(account, str(config.picture))
+
+
+def write_roofline(account: Mapping[str, Any], path: str) -> None:
+    """Draw the design under its roofline; the ending of `path` chooses PNG, PDF or SVG."""
+    from strategies.figures import roofline_figure
+
+    figure = roofline_figure(account["roofline"], f"Roofline of {account['operator']}")
+    try:
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        raise UserError(f"picture: {path!r} cannot be written: {error}") from None
 
 
 def print_account(account: Mapping[str, Any]) -> None:

@@ -183,5 +183,27 @@ def breakdown_figure(parts: Mapping[str, Mapping[str, float]], unit: str, title:
     return figure
 
 
+def roofline_figure(roofline: Mapping[str, float], title: str) -> Figure:
+    """The roof of bandwidth and compute units over the intensity, and where the design stands.
+
+    Args:
+        roofline: `intensity_macs_per_byte`, `macs_per_cycle`, `peak_macs_per_cycle`,
+            `bandwidth_bytes_per_cycle` (None = unlimited), as `explain` gives them.
+        title: Above the figure.
+    """
+    figure, axes = new_axes(title, "MACs per byte moved at the outermost level", "MACs per cycle")
+    x, y = roofline["intensity_macs_per_byte"], roofline["macs_per_cycle"]
+    peak, bandwidth = roofline["peak_macs_per_cycle"], roofline["bandwidth_bytes_per_cycle"]
+    ridge = peak / bandwidth if bandwidth else x
+    span = np.geomspace(min(x, ridge) / 16, max(x, ridge) * 16, 200)
+    roof = np.minimum(peak, span * bandwidth) if bandwidth else np.full(len(span), float(peak))
+    axes.plot(span, roof, color="black", linewidth=1.5, label="roof")
+    axes.scatter([x], [y], s=70, color=PALETTE[5], zorder=3, label=f"design: {y:.4g} MACs/cycle")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
 def _thinned(indices: NDArray[np.intp]) -> NDArray[np.intp]:
     return indices[:: max(1, len(indices) // MAX_POINTS)]
