@@ -16,21 +16,21 @@ import hydra
 from omegaconf import DictConfig
 
 from spaces.validation import nearest
-from strategies.user_errors import UserError, one_line_errors
+from strategies.tasks.user_errors import UserError, one_line_errors
 
 TASKS = {
-    "study": "strategies.study",
-    "dry_run": "strategies.dry_run",
-    "list": "strategies.catalogue",
-    "compare": "strategies.compare",
-    "summarise": "strategies.sweep",
-    "bundle": "strategies.bundle",
-    "reproduce": "strategies.reproduce",
-    "sensitivity": "strategies.sensitivity",
-    "evaluate": "strategies.evaluate_design",
-    "workload": "strategies.show_workload",
-    "import": "strategies.import_design",
-    "export": "strategies.export_design",
+    "study": "strategies.tasks.study",
+    "dry_run": "strategies.tasks.dry_run",
+    "list": "strategies.tasks.catalogue",
+    "compare": "strategies.tasks.compare",
+    "summarise": "strategies.tasks.sweep",
+    "bundle": "strategies.tasks.bundle",
+    "reproduce": "strategies.tasks.reproduce",
+    "sensitivity": "strategies.tasks.sensitivity",
+    "evaluate": "strategies.tasks.evaluate_design",
+    "workload": "strategies.tasks.show_workload",
+    "import": "strategies.tasks.import_design",
+    "export": "strategies.tasks.export_design",
 }
 """Task name -> module whose `run(config)` does it; imported only when asked for."""
 

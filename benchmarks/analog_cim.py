@@ -15,16 +15,16 @@ from statistics import median
 
 import numpy as np
 
-from evaluators.analog_cim import AnalogCim
-from evaluators.analog_numerics import Nonidealities
-from evaluators.analog_technology import technology
-from evaluators.cim_execution import execute
-from evaluators.crossbar_simulator import simulate
-from evaluators.monarch import MonarchMatrix, project
-from spaces.cim_mapping import RULES, CimChoices, CimDesigns, CimMappingSpace, one_design
-from spaces.cim_model import CimModel, ProjectionSite, cim_model
-from spaces.monarch_shape import padded_square
-from spaces.transformer import TransformerShape
+from evaluators.accuracy.monarch import MonarchMatrix, project
+from evaluators.analog.analog_cim import AnalogCim
+from evaluators.analog.analog_numerics import Nonidealities
+from evaluators.analog.analog_technology import technology
+from evaluators.analog.cim_execution import execute
+from evaluators.analog.crossbar_simulator import simulate
+from spaces.cim.cim_mapping import RULES, CimChoices, CimDesigns, CimMappingSpace, one_design
+from spaces.cim.cim_model import CimModel, ProjectionSite, cim_model
+from spaces.cim.monarch_shape import padded_square
+from spaces.workloads.transformer import TransformerShape
 
 GPT2 = cim_model(TransformerShape("gpt2_medium", 1024, 16, 4096, 50257, decoder_layers=24), 1024)
 CONFIGURATIONS = 100_000

@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from evaluators.evaluation import Evaluation
-from evaluators.sparse_accelerator import SparseAccelerator
-from spaces.compression_format import UNCOMPRESSED
-from spaces.format_grammar import parse_format
+from spaces.formats.compression_format import UNCOMPRESSED
+from spaces.formats.format_grammar import parse_format
 from spaces.hardware_config import build_hardware
-from spaces.loop_nest import BYPASS, MappingBatch
-from spaces.sparsity import DensitySpec
-from spaces.workload import matmul
+from spaces.mappings.loop_nest import BYPASS, MappingBatch
+from spaces.sparsity.sparsity import DensitySpec
+from spaces.workloads.workload import matmul
 
 TOLERANCE = 1e-9
 

@@ -24,13 +24,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from evaluators.intersection import IntersectionRule, SparseOptimization
-from evaluators.sparse_accelerator import SparseAccelerator
-from spaces.format_grammar import parse_format
+from evaluators.accelerator.intersection import IntersectionRule, SparseOptimization
+from evaluators.accelerator.sparse_accelerator import SparseAccelerator
+from spaces.formats.format_grammar import parse_format
 from spaces.hardware import Hardware, Level
-from spaces.loop_nest import MappingBatch
-from spaces.sparsity import DensitySpec
-from spaces.workload import Operator, matmul
+from spaces.mappings.loop_nest import MappingBatch
+from spaces.sparsity.sparsity import DensitySpec
+from spaces.workloads.workload import Operator, matmul
 
 FORMATS = ("None", "bitmap", "rle", "csr", "coo", "B(K)-B(N)-B(K:16)")
 REFERENCE_PER_SECOND = {"structured": (100.0, 470.0), "hypergeometric": (0.06, 0.18)}

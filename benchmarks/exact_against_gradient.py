@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from evaluators.sparse_accelerator import SparseAccelerator
+from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from spaces.hardware_config import build_hardware
-from spaces.loop_nest import MappingBatch
-from spaces.workload import matmul
-from strategies.exact_search import exact_search
+from spaces.mappings.loop_nest import MappingBatch
+from spaces.workloads.workload import matmul
+from strategies.exact.exact_search import exact_search
 from strategies.relaxation import Schedule, relaxation_search
 
 EDGE = Path(__file__).parents[1] / "conf" / "hardware" / "edge.yaml"

@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from evaluators.golden_cases import read_golden
-from evaluators.golden_comparison import ACCOUNTINGS, Deviation, compare
-from evaluators.traffic import STATIONARITIES
+from evaluators.accelerator.traffic import STATIONARITIES
+from evaluators.reference.golden_cases import read_golden
+from evaluators.reference.golden_comparison import ACCOUNTINGS, Deviation, compare
 
 COLUMNS = ("dense", "data", "metadata", "cycles", "energy")
 

@@ -22,16 +22,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from evaluators.codec import cut_tiles, encode
-from evaluators.compression import entropy_bound_bits
-from evaluators.compression_core import ceil_log2
-from evaluators.density import density_model
-from evaluators.density_model import DensityModel
-from evaluators.format_breakdown import format_bits
-from evaluators.mask_sampling import sample_mask
-from spaces.compression_format import COMPRESSED, Format, Primitive, resolve_sizes
-from spaces.format_grammar import parse_format
-from spaces.sparsity import DensitySpec
+from evaluators.formats.codec import cut_tiles, encode
+from evaluators.formats.compression import entropy_bound_bits
+from evaluators.formats.compression_core import ceil_log2
+from evaluators.formats.format_breakdown import format_bits
+from evaluators.sparsity.density import density_model
+from evaluators.sparsity.density_model import DensityModel
+from evaluators.sparsity.mask_sampling import sample_mask
+from spaces.formats.compression_format import COMPRESSED, Format, Primitive, resolve_sizes
+from spaces.formats.format_grammar import parse_format
+from spaces.sparsity.sparsity import DensitySpec
 
 NAMES = ("K", "N")
 EDGE = 960

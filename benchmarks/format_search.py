@@ -18,10 +18,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from evaluators.format_cost import FormatCost, TileUse
-from spaces.format_space import FormatSpace
-from spaces.sparsity import DensitySpec
-from strategies.format_engine import RankedFormats, open_runs, rank_formats, search_formats
+from evaluators.formats.format_cost import FormatCost, TileUse
+from spaces.formats.format_space import FormatSpace
+from spaces.sparsity.sparsity import DensitySpec
+from strategies.formats.format_engine import RankedFormats, open_runs, rank_formats, search_formats
 
 SIZES = {"K": 4096, "N": 4096}
 USES = (

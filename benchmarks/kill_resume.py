@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from strategies.mlflow_store import open_store
-from strategies.trial_reader import open_reader
+from strategies.tracking.mlflow_store import open_store
+from strategies.tuning.trial_reader import open_reader
 from tests.strategies.killed_study import kill_and_resume
 from tests.strategies.tracked import child_runs, parent_runs
 

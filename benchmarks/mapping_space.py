@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from spaces.hardware import Hardware, Level
-from spaces.mapping_space import MappingSpace
-from spaces.workload import matmul
+from spaces.mappings.mapping_space import MappingSpace
+from spaces.workloads.workload import matmul
 
 EDGE = Hardware("edge", (Level("DRAM"), Level("GLB", fan_out={"X": 16, "Y": 16}), Level("RF")))
 OPERATORS = {

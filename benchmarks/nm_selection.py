@@ -18,12 +18,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from evaluators.model_statistics import Calibration
-from evaluators.nm_fidelity import NMFidelity
-from spaces.nm_sparsity import DENSE_PATTERN
-from spaces.nm_statistics import NMStatistics
-from strategies.nm_program import NMSelection
-from strategies.nm_selection import SelectionTask, select
+from evaluators.accuracy.model_statistics import Calibration
+from evaluators.accuracy.nm_fidelity import NMFidelity
+from spaces.sparsity.nm_sparsity import DENSE_PATTERN
+from spaces.sparsity.nm_statistics import NMStatistics
+from strategies.nm.nm_program import NMSelection
+from strategies.nm.nm_selection import SelectionTask, select
 
 METHODS = (
     "uniform",

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from evaluators.published_designs import DSTC_HARDWARE, dstc_ratio, fig1_design
+from evaluators.reference.published_designs import DSTC_HARDWARE, dstc_ratio, fig1_design
 from spaces.hardware import Hardware
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"

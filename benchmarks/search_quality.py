@@ -22,16 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.golden_cases import accelforge_case
-from evaluators.intersection import SparseOptimization, build_optimization
-from evaluators.sparse_accelerator import SparseAccelerator
-from evaluators.technology import Technology
-from spaces.compression_format import UNCOMPRESSED
-from spaces.format_grammar import parse_format
+from evaluators.accelerator.intersection import SparseOptimization, build_optimization
+from evaluators.accelerator.sparse_accelerator import SparseAccelerator
+from evaluators.accelerator.technology import Technology
+from evaluators.reference.golden_cases import accelforge_case
+from spaces.formats.compression_format import UNCOMPRESSED
+from spaces.formats.format_grammar import parse_format
 from spaces.hardware import ComputeUnit, Hardware, Level
-from spaces.sparsity import DensitySpec
-from spaces.workload import Precision, TensorClass, matmul
-from strategies.exact_search import exact_search, objective_values
+from spaces.sparsity.sparsity import DensitySpec
+from spaces.workloads.workload import Precision, TensorClass, matmul
+from strategies.exact.exact_search import exact_search, objective_values
 
 REPEATS = 3
 NO_LEAKAGE = Technology(values={"leakage_mw_per_mm2": 0.0})

@@ -27,17 +27,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from evaluators.evaluation import Evaluation
 from spaces.parameter_space import ParameterSpace
 from spaces.space import Columns
-from strategies.budget import Budget
-from strategies.mlflow_store import ensure_experiment, open_store
 from strategies.objective import make_goal
 from strategies.problem import Problem
 from strategies.random_strategy import RandomStrategy
-from strategies.run_writer import RunWriter
 from strategies.strategy import Strategy
-from strategies.tracking import MlflowTracker, TrackingSettings
-from strategies.trial_log import create_log
-from strategies.trial_reader import open_reader
-from strategies.tuner import Tuner
+from strategies.tracking.mlflow_store import ensure_experiment, open_store
+from strategies.tracking.run_writer import RunWriter
+from strategies.tracking.tracking import MlflowTracker, TrackingSettings
+from strategies.tuning.budget import Budget
+from strategies.tuning.trial_log import create_log
+from strategies.tuning.trial_reader import open_reader
+from strategies.tuning.tuner import Tuner
 
 N_PARAMETERS = 20
 SPACE = ParameterSpace({f"tile_{i}": {"low": 0, "high": 9} for i in range(N_PARAMETERS)})

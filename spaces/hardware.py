@@ -1,7 +1,7 @@
 """The structure of a spatial accelerator: storage levels, fan-outs, compute units.
 
-Structure only. What an access costs is the evaluators' matter (`evaluators/technology.py`), unless
-a level states its own energies.
+Structure only. What an access costs is the evaluators' matter
+(`evaluators/accelerator/technology.py`), unless a level states its own energies.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf, prod
 
-from spaces.workload import TensorClass
+from spaces.workloads.workload import TensorClass
 
 LEVEL_KINDS = ("dram", "hbm2", "sram", "register_file")
-"""Storage kinds; each has its law of energy, area and leakage in `evaluators/technology.py`."""
+"""Storage kinds; each has its law of energy, area and leakage in
+`evaluators/accelerator/technology.py`."""
 
 
 @dataclass(frozen=True)

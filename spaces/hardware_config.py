@@ -15,7 +15,7 @@ from spaces.quantities import (
     frequency_hz,
     length_nm,
 )
-from spaces.workload import TensorClass
+from spaces.workloads.workload import TensorClass
 
 LEVEL_KEYS = (
     "kind", "capacity", "access_width", "bandwidth", "read_bandwidth", "write_bandwidth", "port",

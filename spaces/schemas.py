@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from spaces.design_fields import DENSITY_KEYS, HARDWARE_KEYS, OPERATOR_KEYS, TENSOR_KEYS
-from spaces.design_file import CONVENTIONS, DESIGN_KEYS, SCHEMA
 from spaces.hardware import LEVEL_KINDS
 from spaces.hardware_config import COMPUTE_KEYS, LEVEL_KEYS, PORTS
-from spaces.sparsity import MODELS
-from spaces.workload import TensorClass
+from spaces.mappings.design_fields import DENSITY_KEYS, HARDWARE_KEYS, OPERATOR_KEYS, TENSOR_KEYS
+from spaces.mappings.design_file import CONVENTIONS, DESIGN_KEYS, SCHEMA
+from spaces.sparsity.sparsity import MODELS
+from spaces.workloads.workload import TensorClass
 
 Schema = dict[str, Any]
 

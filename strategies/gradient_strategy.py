@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from evaluators.evaluation import Evaluation, FloatArray, StructuredEvaluator
-from spaces.loop_nest import MappingBatch
+from spaces.mappings.loop_nest import MappingBatch
 from spaces.space import Columns
-from strategies.exact_search import objective_values
+from strategies.exact.exact_search import objective_values
 from strategies.problem import Problem
 from strategies.relaxation import Schedule, relaxation_search
 

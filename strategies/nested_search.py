@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from evaluators.evaluation import CostTerms, Evaluation, StructuredEvaluator
-from spaces.dataflow import MappingRules
+from spaces.mappings.dataflow import MappingRules
 
 FormatChoices = tuple[tuple[tuple[int, ...], ...], ...]
 """Offered format ids per (tensor, level), see `CostTerms.format_choices`."""

@@ -24,9 +24,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from evaluators.evaluation import Evaluation, FloatArray
 from spaces.parameters import choice_array
 from spaces.space import Columns
-from strategies.batches import batch_length
 from strategies.objective import Goal
 from strategies.problem import Problem
+from strategies.tuning.batches import batch_length
 
 SamplerFactory = Callable[..., BaseSampler]
 """Makes a sampler from those of `space`, `evaluator` and `seed` that its signature names."""

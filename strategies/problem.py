@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from evaluators.evaluation import Evaluator
 from spaces.space import Space
 from strategies.objective import Goal
-from strategies.trial_batch import StudyMeta
+from strategies.tuning.trial_batch import StudyMeta
 
 
 @dataclass(frozen=True)

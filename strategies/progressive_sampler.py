@@ -26,8 +26,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from evaluators.evaluation import BoundedEvaluator, Evaluator, StructuredEvaluator
 from spaces.space import Columns, Space
-from strategies.exact_case import Stage
-from strategies.exact_search import SearchResult, exact_search
+from strategies.exact.exact_case import Stage
+from strategies.exact.exact_search import SearchResult, exact_search
 
 LOGGER = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from pymoo.termination.max_gen import MaximumGenerationTermination
 
 from evaluators.evaluation import Evaluation, FloatArray
 from spaces.space import Columns
-from strategies.batches import batch_length
 from strategies.genome import Genome
 from strategies.pareto import non_dominated
 from strategies.problem import Problem
+from strategies.tuning.batches import batch_length
 
 AlgorithmFactory = Callable[..., Algorithm]
 """Makes an algorithm (`_partial_: true` in YAML); reference directions are added if it has them."""

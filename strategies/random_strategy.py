@@ -8,7 +8,7 @@ import numpy as np
 
 from evaluators.evaluation import Evaluation
 from spaces.space import Columns, Space
-from strategies.batches import batch_length, take_columns
+from strategies.tuning.batches import batch_length, take_columns
 
 
 class RandomStrategy:

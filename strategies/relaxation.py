@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.evaluation import CostTerms
-from spaces.loop_nest import BYPASS, MappingBatch
-from strategies.exact_problem import divisors
+from spaces.mappings.loop_nest import BYPASS, MappingBatch
+from strategies.exact.exact_problem import divisors
 
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]

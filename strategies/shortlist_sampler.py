@@ -23,7 +23,7 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from spaces.shared_formats import SharedFormatSpace
+from spaces.formats.shared_formats import SharedFormatSpace
 from strategies.optuna_strategy import STAGE
 
 MAX_SETS = 120

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from strategies.catalogue import experiments, read_experiment
+from strategies.tasks.catalogue import experiments, read_experiment
 from tests.test_run import run
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 import pytest
 
-from strategies.mlflow_store import open_store, ui_command, ui_link
-from strategies.user_errors import CONFIG_DIR
+from strategies.tasks.user_errors import CONFIG_DIR
+from strategies.tracking.mlflow_store import open_store, ui_command, ui_link
 from tests.browser.chromium import Chromium, chromium_path
 
 ROOT = CONFIG_DIR.parent

@@ -10,7 +10,7 @@ import pytest
 
 from evaluators.evaluation import Evaluation, Evaluator
 from spaces.space import Space
-from strategies.batches import take_columns
+from strategies.tuning.batches import take_columns
 
 N_DESIGNS = 64
 

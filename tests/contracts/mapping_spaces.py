@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from spaces.dataflow import Dataflow
 from spaces.hardware import Hardware, Level
-from spaces.mapping_space import MappingFreedom, MappingSpace
-from spaces.placement import format_offer
-from spaces.workload import TensorClass, matmul
+from spaces.mappings.dataflow import Dataflow
+from spaces.mappings.mapping_space import MappingFreedom, MappingSpace
+from spaces.mappings.placement import format_offer
+from spaces.workloads.workload import TensorClass, matmul
 
 TINY = Hardware("tiny", (Level("DRAM"), Level("GLB", fan_out={"X": 2}), Level("RF")))
 TWO_LEVELS = Hardware("two", (Level("DRAM", fan_out={"X": 3, "Y": 2}), Level("RF")))

@@ -10,13 +10,13 @@ import pytest
 from evaluators.evaluation import Evaluation
 from spaces.parameters import checked_columns
 from spaces.space import Columns
-from strategies.batches import batch_length, evaluate_points
-from strategies.budget import Budget
-from strategies.pace import SteadyStrategy
 from strategies.problem import Problem
 from strategies.strategy import Strategy
-from strategies.trial_log import in_memory_log
-from strategies.tuner import Tuner
+from strategies.tuning.batches import batch_length, evaluate_points
+from strategies.tuning.budget import Budget
+from strategies.tuning.pace import SteadyStrategy
+from strategies.tuning.trial_log import in_memory_log
+from strategies.tuning.tuner import Tuner
 
 Maker = Callable[[Problem, int], Strategy]
 N_TRIALS = 40

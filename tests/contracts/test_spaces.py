@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from spaces.cim_mapping import CimChoices, CimMappingSpace
-from spaces.cim_model import CimModel, ProjectionSite
-from spaces.digital_cim import DigitalCimSpace
-from spaces.format_space import FormatSpace
-from spaces.nm_sparsity import NMSpace, candidate_patterns
+from spaces.cim.cim_mapping import CimChoices, CimMappingSpace
+from spaces.cim.cim_model import CimModel, ProjectionSite
+from spaces.cim.digital_cim import DigitalCimSpace
+from spaces.formats.format_space import FormatSpace
 from spaces.parameter_space import ParameterSpace
 from spaces.product_space import ProductSpace
 from spaces.space import Space
+from spaces.sparsity.nm_sparsity import NMSpace, candidate_patterns
 from tests.contracts.mapping_spaces import MAPPING_SPACES
 from tests.contracts.space_contract import SpaceContract
 

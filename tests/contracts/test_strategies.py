@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from strategies.budget import Budget
-from strategies.instantiate import make_strategy
 from strategies.problem import Problem
 from strategies.strategy import Strategy
-from strategies.trial_log import in_memory_log
-from strategies.tuner import Tuner
+from strategies.tasks.instantiate import make_strategy
+from strategies.tuning.budget import Budget
+from strategies.tuning.trial_log import in_memory_log
+from strategies.tuning.tuner import Tuner
 from tests.contracts.strategy_contract import Maker, StrategyContract
 from tests.strategies.problems import DISCRETE, bowl_problem
 

@@ -12,10 +12,10 @@ from itertools import pairwise, product
 
 import numpy as np
 
-from evaluators.intersection import SparseOptimization
+from evaluators.accelerator.intersection import SparseOptimization
 from spaces.hardware import Hardware
-from spaces.loop_nest import MappingBatch
-from spaces.workload import Operator
+from spaces.mappings.loop_nest import MappingBatch
+from spaces.workloads.workload import Operator
 
 
 @dataclass
@@ -133,7 +133,7 @@ class NestOracle:
     # --- dense ----------------------------------------------------------------------------------
 
     def words(self) -> np.ndarray:
-        """Dense words, shape (T, L, 7), kinds as in `evaluators.traffic.Access`."""
+        """Dense words, shape (T, L, 7), kinds as in `evaluators.accelerator.traffic.Access`."""
         tensors, levels = self.keep.shape
         words = np.zeros((tensors, levels, 7))
         for t, chain in enumerate(self.chains):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from spaces.hardware import Hardware
-from spaces.loop_nest import BYPASS, MappingBatch
-from spaces.workload import Operator
+from spaces.mappings.loop_nest import BYPASS, MappingBatch
+from spaces.workloads.workload import Operator
 
 
 def random_batch(

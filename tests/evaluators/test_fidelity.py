@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fidelity import main
-from evaluators.golden_cases import read_golden
-from evaluators.golden_comparison import compare
+from evaluators.reference.golden_cases import read_golden
+from evaluators.reference.golden_comparison import compare
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPARSELOOP = GOLDEN / "sparseloop_matmul.json.gz"

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from evaluators.intersection import IntersectionRule, SparseOptimization
-from evaluators.sparse_accelerator import SparseAccelerator
-from evaluators.traffic import access_counts
-from spaces.format_grammar import parse_format
-from spaces.sparsity import DensitySpec
-from spaces.workload import Precision, matmul
+from evaluators.accelerator.intersection import IntersectionRule, SparseOptimization
+from evaluators.accelerator.sparse_accelerator import SparseAccelerator
+from evaluators.accelerator.traffic import access_counts
+from spaces.formats.format_grammar import parse_format
+from spaces.sparsity.sparsity import DensitySpec
+from spaces.workloads.workload import Precision, matmul
 from tests.evaluators.nest_oracle import NestOracle
 from tests.evaluators.random_nests import LEAF_ARRAY, THREE_LEVELS, random_mapping
 

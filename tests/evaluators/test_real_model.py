@@ -15,23 +15,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluators.fidelity_metrics import embeddings, perplexity
-from evaluators.model_folder import ModelFolder, default_model_folder
-from evaluators.model_statistics import (
+from evaluators.accuracy.fidelity_metrics import embeddings, perplexity
+from evaluators.accuracy.model_folder import ModelFolder, default_model_folder
+from evaluators.accuracy.model_statistics import (
     Calibration,
     activation_norms,
     collect_statistics,
     load_statistics,
     save_statistics,
 )
-from evaluators.nm_fidelity import NMFidelity
-from evaluators.outliers import saliency
-from evaluators.pruned_model import load_mask, masked, save_pruned, sparsegpt_weights
-from evaluators.pruning import nm_mask
-from evaluators.reference_text import file_text, python_reference_text
-from evaluators.streamed_model import StreamedModel
-from spaces.nm_sparsity import NMPattern, candidate_patterns
-from strategies.nm_selection import SelectionTask, select
+from evaluators.accuracy.nm_fidelity import NMFidelity
+from evaluators.accuracy.outliers import saliency
+from evaluators.accuracy.pruned_model import load_mask, masked, save_pruned, sparsegpt_weights
+from evaluators.accuracy.pruning import nm_mask
+from evaluators.accuracy.reference_text import file_text, python_reference_text
+from evaluators.accuracy.streamed_model import StreamedModel
+from spaces.sparsity.nm_sparsity import NMPattern, candidate_patterns
+from strategies.nm.nm_selection import SelectionTask, select
 
 pytestmark = pytest.mark.llm
 

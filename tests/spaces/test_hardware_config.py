@@ -16,7 +16,7 @@ from spaces.quantities import (
     frequency_hz,
     length_nm,
 )
-from spaces.workload import TensorClass
+from spaces.workloads.workload import TensorClass
 
 CONF = Path(__file__).parents[2] / "conf"
 

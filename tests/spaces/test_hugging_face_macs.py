@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from spaces.hugging_face import read_shape
-from spaces.language_model import language_model
+from spaces.workloads.hugging_face import read_shape
+from spaces.workloads.language_model import language_model
 
 SIZES = {"vocab_size": 101, "hidden_size": 64, "num_hidden_layers": 3}
 GROUPED = {"num_attention_heads": 8, "num_key_value_heads": 2, "intermediate_size": 172}

@@ -7,12 +7,12 @@ import jsonschema
 import pytest
 import yaml
 
-from spaces.accelforge_import import import_accelforge
-from spaces.design_fields import hardware_from_data
-from spaces.design_file import design_from_data, design_to_data
+from spaces.interchange.accelforge_import import import_accelforge
+from spaces.interchange.timeloop_export import timeloop_documents
+from spaces.interchange.timeloop_yaml import dump
+from spaces.mappings.design_fields import hardware_from_data
+from spaces.mappings.design_file import design_from_data, design_to_data
 from spaces.schemas import SCHEMAS, schema_text
-from spaces.timeloop_export import timeloop_documents
-from spaces.timeloop_yaml import dump
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DESIGN = design_to_data(

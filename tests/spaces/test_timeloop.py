@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evaluators.golden_cases import GoldenCase, read_golden
-from evaluators.golden_formats import codec_formats, reference_optimization
-from evaluators.priced_design import accelerator_of
-from spaces.accelforge_import import import_accelforge, nest_items, read_accelforge
-from spaces.design_file import Design, design_to_data, read_design, write_design
-from spaces.loop_nest import TEMPORAL
-from spaces.timeloop_export import FILES, export_timeloop
-from spaces.timeloop_import import REST_FILE, import_timeloop
-from spaces.timeloop_yaml import TimeloopError
-from spaces.workload import Precision
+from evaluators.accelerator.priced_design import accelerator_of
+from evaluators.reference.golden_cases import GoldenCase, read_golden
+from evaluators.reference.golden_formats import codec_formats, reference_optimization
+from spaces.interchange.accelforge_import import import_accelforge, nest_items, read_accelforge
+from spaces.interchange.timeloop_export import FILES, export_timeloop
+from spaces.interchange.timeloop_import import REST_FILE, import_timeloop
+from spaces.interchange.timeloop_yaml import TimeloopError
+from spaces.mappings.design_file import Design, design_to_data, read_design, write_design
+from spaces.mappings.loop_nest import TEMPORAL
+from spaces.workloads.workload import Precision
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 CASES = read_golden(GOLDEN / "sparseloop_matmul.json.gz")

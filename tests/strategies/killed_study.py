@@ -12,11 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from strategies.budget import Budget
 from strategies.random_strategy import RandomStrategy
-from strategies.tracking import MlflowTracker, TrackingSettings
-from strategies.trial_log import create_log, resume_log
-from strategies.tuner import Tuner
+from strategies.tracking.tracking import MlflowTracker, TrackingSettings
+from strategies.tuning.budget import Budget
+from strategies.tuning.trial_log import create_log, resume_log
+from strategies.tuning.tuner import Tuner
 from tests.strategies.problems import Bowl, bowl_problem
 
 ROOT = Path(__file__).parents[2]

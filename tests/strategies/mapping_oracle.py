@@ -13,9 +13,9 @@ from itertools import permutations, product
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from evaluators.evaluation import Evaluation
-from evaluators.sparse_accelerator import SparseAccelerator
-from spaces.loop_nest import BYPASS, MappingBatch
+from spaces.mappings.loop_nest import BYPASS, MappingBatch
 
 
 def prime_loops(sizes: list[int]) -> list[tuple[int, int]]:

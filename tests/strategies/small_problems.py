@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluators.intersection import SparseOptimization, build_optimization
-from evaluators.sparse_accelerator import SparseAccelerator
-from spaces.compression_format import UNCOMPRESSED
-from spaces.format_grammar import parse_format
+from evaluators.accelerator.intersection import SparseOptimization, build_optimization
+from evaluators.accelerator.sparse_accelerator import SparseAccelerator
+from spaces.formats.compression_format import UNCOMPRESSED
+from spaces.formats.format_grammar import parse_format
 from spaces.hardware import ComputeUnit, Hardware, Level
-from spaces.sparsity import DensitySpec
-from spaces.workload import TensorClass, matmul
+from spaces.sparsity.sparsity import DensitySpec
+from spaces.workloads.workload import TensorClass, matmul
 
 CLASSES = (TensorClass.ACTIVATION, TensorClass.WEIGHT, TensorClass.OUTPUT)
 FORMATS = ("B(K,N)", "UOP(K)-CP(N)", "B(K)-B(N)", "CP(K,N)", "RLE(K,N)")

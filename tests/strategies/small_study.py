@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from strategies.user_errors import CONFIG_DIR
+from strategies.tasks.user_errors import CONFIG_DIR
 
 COST = """
 def evaluate(x, kind):

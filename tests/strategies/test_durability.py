@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from strategies.budget import Budget
-from strategies.mlflow_store import open_store
 from strategies.random_strategy import RandomStrategy
-from strategies.trial_log import in_memory_log
-from strategies.trial_reader import open_reader
-from strategies.tuner import Tuner
+from strategies.tracking.mlflow_store import open_store
+from strategies.tuning.budget import Budget
+from strategies.tuning.trial_log import in_memory_log
+from strategies.tuning.trial_reader import open_reader
+from strategies.tuning.tuner import Tuner
 from tests.strategies.killed_study import BATCH, kill_and_resume
 from tests.strategies.problems import bowl_problem
 from tests.strategies.tracked import child_runs, parent_runs

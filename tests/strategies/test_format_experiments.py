@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluators.format_cases import entropy_bits_per_element, structured_matrix
-from evaluators.format_members import FormatMembers, ModelUse
-from evaluators.paired_formats import PairedFormats
-from evaluators.technology import Technology
+from evaluators.accelerator.paired_formats import PairedFormats
+from evaluators.accelerator.technology import Technology
+from evaluators.formats.format_cases import entropy_bits_per_element, structured_matrix
+from evaluators.formats.format_members import FormatMembers, ModelUse
+from spaces.formats.offered_formats import FormatOffer
 from spaces.hardware import ComputeUnit, Hardware, Level
-from spaces.offered_formats import FormatOffer
-from spaces.sparsity import SparsityProfile, block, unstructured
-from spaces.workload import Workload, matmul
-from strategies.exact_search import exact_search
-from strategies.format_map_study import FormatMapStudy
-from strategies.format_savings import FormatSavings
-from strategies.heat_map import HeatMap, heat_map_figure
-from strategies.shared_format_study import SharedFormatStudy
+from spaces.sparsity.sparsity import SparsityProfile, block, unstructured
+from spaces.workloads.workload import Workload, matmul
+from strategies.exact.exact_search import exact_search
+from strategies.formats.format_map_study import FormatMapStudy
+from strategies.formats.format_savings import FormatSavings
+from strategies.formats.shared_format_study import SharedFormatStudy
+from strategies.reporting.heat_map import HeatMap, heat_map_figure
 
 NO_LEAKAGE = Technology("test", {"leakage_mw_per_mm2": 0.0})
 HARDWARE = Hardware(

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from spaces.accelforge_import import import_accelforge
-from spaces.design_file import read_design, write_design
-from strategies import export_design, import_design, show_workload
-from strategies.foreign_results import read_foreign
-from strategies.study import check_foreign
-from strategies.user_errors import UserError
+from spaces.interchange.accelforge_import import import_accelforge
+from spaces.mappings.design_file import read_design, write_design
+from strategies.reporting.foreign_results import read_foreign
+from strategies.tasks import export_design, import_design, show_workload
+from strategies.tasks.study import check_foreign
+from strategies.tasks.user_errors import UserError
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "accelforge_mappings.json"
 STATS = """
@@ -29,7 +29,7 @@ Area: 0.00 mm^2
 def test_a_design_goes_out_and_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "mine.yaml"
     write_design(path, import_accelforge(GOLDEN, "t01_tiny_os"))
-    exporting = {"_target_": "evaluators.stated_energies.with_stated_energies"}
+    exporting = {"_target_": "evaluators.accelerator.stated_energies.with_stated_energies"}
     config = {"to": "timeloop", "design": str(path), "out_dir": str(tmp_path)}
     export_design.run(OmegaConf.create(config | {"exporting": exporting}))
     assert "timeloop cannot say conventions/stationarity: explicit" in capsys.readouterr().out
@@ -52,9 +52,9 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
 
 def test_workload_says_what_is_left_out(capsys: pytest.CaptureFixture) -> None:
     workload = {
-        "_target_": "spaces.language_model.language_model",
+        "_target_": "spaces.workloads.language_model.language_model",
         "shape": {
-            "_target_": "spaces.transformer.TransformerShape",
+            "_target_": "spaces.workloads.transformer.TransformerShape",
             "name": "small", "hidden": 8, "heads": 2, "feed_forward": 16, "vocabulary": 10,
             "decoder_layers": 3,
         },

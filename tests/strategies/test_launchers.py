@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from strategies.recorded_study import known_studies, study_in
-from strategies.user_errors import CONFIG_DIR
+from strategies.tasks.recorded_study import known_studies, study_in
+from strategies.tasks.user_errors import CONFIG_DIR
 
 ROOT = CONFIG_DIR.parent
 

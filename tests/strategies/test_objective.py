@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from evaluators.evaluation import Evaluation
-from strategies.budget import Budget
 from strategies.objective import make_goal, parse_constraint
+from strategies.tuning.budget import Budget
 
 
 @pytest.mark.parametrize(

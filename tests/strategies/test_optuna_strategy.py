@@ -10,12 +10,12 @@ from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
 from evaluators.evaluation import Evaluation
-from strategies.budget import Budget
 from strategies.optuna_strategy import STAGE, OptunaStrategy
 from strategies.random_strategy import RandomStrategy
 from strategies.strategy import Strategy
-from strategies.trial_log import in_memory_log
-from strategies.tuner import Tuner
+from strategies.tuning.budget import Budget
+from strategies.tuning.trial_log import in_memory_log
+from strategies.tuning.tuner import Tuner
 from tests.strategies.problems import DISCRETE, bowl_problem
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import optuna
 import pytest
 
+from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from evaluators.evaluation import Evaluation
-from evaluators.sparse_accelerator import SparseAccelerator
 from spaces.hardware import ComputeUnit, Hardware, Level
-from spaces.mapping_space import MappingSpace
+from spaces.mappings.mapping_space import MappingSpace
 from spaces.parameter_space import ParameterSpace
-from spaces.workload import matmul
-from strategies.exact_search import exact_search
+from spaces.workloads.workload import matmul
+from strategies.exact.exact_search import exact_search
 from strategies.progressive_sampler import STAGE, STAGES, ProgressiveSampler
 
 HARDWARE = Hardware(

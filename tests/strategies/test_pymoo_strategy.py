@@ -9,12 +9,12 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.soo.nonconvex.ga import GA
 
 from evaluators.evaluation import Evaluation
-from strategies.batches import batch_length, evaluate_points
-from strategies.budget import Budget
 from strategies.pymoo_strategy import PymooStrategy, spread_directions
 from strategies.random_strategy import RandomStrategy
-from strategies.trial_log import in_memory_log
-from strategies.tuner import Tuner
+from strategies.tuning.batches import batch_length, evaluate_points
+from strategies.tuning.budget import Budget
+from strategies.tuning.trial_log import in_memory_log
+from strategies.tuning.tuner import Tuner
 from tests.strategies.problems import bowl_problem
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluators.sparse_accelerator import SparseAccelerator
-from spaces.loop_nest import MappingBatch
-from spaces.workload import matmul
-from strategies.exact_search import exact_search
+from evaluators.accelerator.sparse_accelerator import SparseAccelerator
+from spaces.mappings.loop_nest import MappingBatch
+from spaces.workloads.workload import matmul
+from strategies.exact.exact_search import exact_search
 from strategies.relaxation import Schedule, gradient, relaxation_search, relaxed_cost, rounded
 from tests.strategies.test_progressive_sampler import HARDWARE
 

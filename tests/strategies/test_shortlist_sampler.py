@@ -3,8 +3,8 @@
 import optuna
 import pytest
 
-from spaces.offered_formats import listed_offer
-from spaces.shared_formats import SharedFormatSpace
+from spaces.formats.offered_formats import listed_offer
+from spaces.formats.shared_formats import SharedFormatSpace
 from strategies.optuna_strategy import STAGE
 from strategies.shortlist_sampler import ShortlistSampler
 

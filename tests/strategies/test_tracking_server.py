@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from strategies.budget import Budget
-from strategies.mlflow_store import open_store
 from strategies.problem import Problem
-from strategies.progress import Progress
 from strategies.random_strategy import RandomStrategy
-from strategies.study_result import StudyResult
-from strategies.tracking import MlflowTracker, TrackingSettings
-from strategies.trial_batch import TrialBatch
-from strategies.trial_log import create_log, resume_log
-from strategies.tuner import Tuner
+from strategies.reporting.study_result import StudyResult
+from strategies.tracking.mlflow_store import open_store
+from strategies.tracking.tracking import MlflowTracker, TrackingSettings
+from strategies.tuning.budget import Budget
+from strategies.tuning.progress import Progress
+from strategies.tuning.trial_batch import TrialBatch
+from strategies.tuning.trial_log import create_log, resume_log
+from strategies.tuning.tuner import Tuner
 from tests.strategies.problems import bowl_problem
 from tests.strategies.tracked import child_runs, parent_runs
 

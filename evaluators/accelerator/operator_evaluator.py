@@ -1,0 +1,75 @@
+"""One operator of a workload as the evaluator of a mapping study.
+
+The mapping itself is the decision; its space names the operator, the hardware and the formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from evaluators.accelerator.intersection import NO_OPTIMIZATION, SparseOptimization
+from evaluators.accelerator.model_report import explain_model
+from evaluators.accelerator.sparse_accelerator import SparseAccelerator
+from evaluators.accelerator.technology import Technology
+from evaluators.evaluation import CostTerms, Evaluation
+from spaces.mappings.loop_nest import MappingBatch
+from spaces.mappings.mapping_space import MappingSpace
+from spaces.sparsity.sparsity import SparsityProfile, split_by_layer
+from spaces.workloads.workload import Workload
+
+
+class OperatorEvaluator:
+    """A `SparseAccelerator` whose explanations also read as tables, a loop nest and a file.
+
+    Args:
+        part: The accelerator with its operator.
+    """
+
+    def __init__(self, part: SparseAccelerator) -> None:
+        self.part = part
+
+    def evaluate(self, designs: MappingBatch) -> Evaluation:
+        """Price n mappings, see `SparseAccelerator.evaluate`."""
+        return self.part.evaluate(designs)
+
+    def explain(self, design: MappingBatch) -> Mapping[str, Any]:
+        """Full breakdown of one mapping."""
+        shown = explain_model((self.part.operator,), (self.part,), (design,))
+        return {**self.part.explain(design), **shown}
+
+    def cost_terms(self) -> CostTerms:
+        """The structure of the cost, for exact searches."""
+        return self.part.cost_terms()
+
+
+def operator_evaluator(
+    space: MappingSpace,
+    workload: Workload,
+    sparsity: SparsityProfile,
+    technology: Technology | None = None,
+    optimization: SparseOptimization = NO_OPTIMIZATION,
+) -> OperatorEvaluator:
+    """The evaluator of a mapping space's designs.
+
+    Args:
+        space: Gives operator, hardware and the format tables that designs index.
+        workload: Gives the precision; where layers differ in density, the first group counts.
+        sparsity: Zeros of the operator's tensors.
+        technology: Prices of accesses and computes.
+        optimization: Gating and skipping.
+    """
+    split = split_by_layer(workload, sparsity).operators
+    same = [o for o in split if o.name.split("[")[0] == space.operator.name]
+    operator = same[0] if same else space.operator
+    return OperatorEvaluator(
+        SparseAccelerator(
+            operator=space.operator,
+            hardware=space.hardware,
+            densities={t.name: sparsity.resolve(operator, t) for t in operator.tensors},
+            formats=space.formats.parsed(space.operator),
+            precision=workload.precision,
+            technology=technology or Technology(),
+            optimization=optimization,
+        )
+    )

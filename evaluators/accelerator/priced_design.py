@@ -1,0 +1,54 @@
+"""Prices one explicit design from a file: `task=evaluate design=FILE`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from evaluators.accelerator.intersection import build_optimization
+from evaluators.accelerator.sparse_accelerator import SparseAccelerator
+from evaluators.accelerator.technology import Technology
+from evaluators.evaluation import MODEL_VERSION
+from spaces.mappings.design_file import Design, read_design
+from spaces.mappings.nest_text import loop_nest_text
+from spaces.validation import check_keys
+
+
+def price_design(path: str | Path) -> dict[str, Any]:
+    """Full breakdown of the design in a file, JSON-serialisable, with its loop nest as text.
+
+    Raises:
+        ValueError: In one line, when the file is missing, does not parse or breaks a rule.
+    """
+    design = read_design(path)
+    if design.accounting != "codec":
+        raise ValueError(
+            f"{path}: conventions.accounting must be codec here, got {design.accounting!r}; "
+            "benchmarks/fidelity.py prices designs under the reference's own accounting"
+        )
+    part = accelerator_of(design)
+    nest = loop_nest_text(design.operator, design.hardware, design.mapping, 0, design.formats)
+    return {"model_version": MODEL_VERSION, "nest": nest, **part.explain(design.mapping)}
+
+
+def accelerator_of(design: Design) -> SparseAccelerator:
+    """The evaluator that a design file describes.
+
+    Its `evaluator` settings may hold `technology` (name, values, energy_table, source) and
+    `skipping` (rules, compute).
+    """
+    check_keys("evaluator", design.evaluator, ("technology", "skipping"))
+    technology = dict(design.evaluator.get("technology", {}))
+    skipping = dict(design.evaluator.get("skipping", {}))
+    check_keys("evaluator.technology", technology, ("name", "values", "energy_table", "source"))
+    check_keys("evaluator.skipping", skipping, ("rules", "compute"))
+    return SparseAccelerator(
+        operator=design.operator,
+        hardware=design.hardware,
+        densities=design.densities,
+        formats=design.formats,
+        precision=design.precision,
+        technology=Technology(**technology),
+        optimization=build_optimization(**skipping),
+        stationarity=design.stationarity,
+    )

@@ -1,0 +1,1 @@
+"""What pruning and projection do to real models: statistics, masks, measured quality."""

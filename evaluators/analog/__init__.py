@@ -1,0 +1,1 @@
+"""Analog compute-in-memory: schedules, costs and a simulator that executes them."""

@@ -1,0 +1,1 @@
+"""Digital compute-in-memory: gate-level macros, FlexCiM, its baselines."""

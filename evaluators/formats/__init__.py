@@ -1,0 +1,1 @@
+"""Bits of compression formats: closed form, real codecs, batches of formats at once."""

@@ -1,0 +1,1 @@
+"""Density models: the chance that a tile is empty and what it is expected to hold."""

@@ -1,0 +1,1 @@
+"""Compute-in-memory machines and mappings: Monarch factors, arrays, packings, digital macros."""

@@ -1,0 +1,1 @@
+"""Hierarchical compression formats: patterns, dimension allocations, their grammar and spaces."""

@@ -1,0 +1,141 @@
+"""Operators of one pass through a language model: a decode step, or a prefill.
+
+The architecture is a *shape* (`spaces.workloads.transformer`, `spaces.workloads.mamba`); this file
+adds what the user asks of it: phase, batch, context length and word widths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from spaces.workloads.workload import Operator, Precision, TensorClass, Workload, require_positive
+
+PHASES = ("prefill", "decode")
+"""prefill: the prompt at once; decode: one new token per sequence."""
+
+ACTIVATIONS = (TensorClass.ACTIVATION, TensorClass.ACTIVATION)
+"""Operand roles of a product of two tensors computed at run time, neither of them cached."""
+
+CACHED = (TensorClass.ACTIVATION, TensorClass.KV)
+"""Operand roles of a product with cached keys, values or a recurrent state."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass through the model.
+
+    Attributes:
+        phase: `prefill` or `decode`.
+        batch: Sequences handled together.
+        context: Prompt length (prefill), or positions attended, the new token's included (decode).
+    """
+
+    phase: str
+    batch: int
+    context: int
+
+    def __post_init__(self) -> None:
+        if self.phase not in PHASES:
+            raise ValueError(f"phase must be prefill or decode, got {self.phase!r}")
+        require_positive({"batch": self.batch, "context": self.context})
+
+    @property
+    def positions(self) -> int:
+        """New positions of each sequence."""
+        return 1 if self.phase == "decode" else self.context
+
+    @property
+    def tokens(self) -> int:
+        """New positions of all sequences."""
+        return self.batch * self.positions
+
+
+class LanguageModelShape(Protocol):
+    """An architecture: its parameter count, and its operators in one pass."""
+
+    @property
+    def name(self) -> str:
+        """Short name, the YAML file's."""
+        ...
+
+    @property
+    def parameters(self) -> int:
+        """All parameters: matrices, embeddings, norms and biases."""
+        ...
+
+    def operators(self, run: Pass) -> tuple[Operator, ...]:
+        """Distinct operators of one pass, with counts and layers."""
+        ...
+
+
+def language_model(
+    shape: LanguageModelShape,
+    phase: str = "decode",
+    batch: int = 1,
+    context: int = 2048,
+    bits: Precision | None = None,
+) -> Workload:
+    """Build the workload of one pass through a language model.
+
+    Softmax, norms, rotary embeddings, activation functions, residual additions and the embedding
+    look-up are no matrix products and are not modelled.
+
+    Args:
+        shape: The architecture.
+        phase: `prefill` or `decode`.
+        batch: Sequences handled together.
+        context: Prompt length (prefill), or positions attended, the new token's included (decode).
+        bits: Word widths, 8-bit operands by default.
+
+    Raises:
+        ValueError: If a knob is out of range or the architecture cannot run this pass.
+    """
+    run = Pass(phase, batch, context)
+    return Workload(
+        name=f"{shape.name} {phase}, batch {batch}, context {context}",
+        operators=shape.operators(run),
+        tokens=run.tokens,
+        precision=bits or Precision(),
+        parameters=shape.parameters,
+        left_out=left_out_operations(shape.operators(run)),
+    )
+
+
+SOFTMAX_OPERATIONS = 5
+"""Per score: maximum, difference, exponential, sum, quotient."""
+
+NORM_OPERATIONS = 4
+"""Per element of an RMS norm: square, sum, scale, weight; a layer norm needs two more."""
+
+
+def left_out_operations(operators: Sequence[Operator]) -> dict[str, int]:
+    """Operations of a transformer that are no products, by kind, counted from its operators.
+
+    A softmax over every attention score, a norm in front of every block that starts with a query
+    or an up projection, and one operation per element of an activation function's result.
+    """
+    counts = {"softmax": 0, "norm": 0, "activation_function": 0}
+    for operator in operators:
+        stem = operator.name.rsplit(".", 1)[-1]
+        results = operator.tensor_elements(operator.output.name) * operator.count
+        if stem == "attention_scores":
+            counts["softmax"] += SOFTMAX_OPERATIONS * results
+        if stem in ("q_proj", "up_proj", "gate_up_proj", "router"):
+            inputs = operator.ranks["M"] * operator.ranks["K"] * len(operator.layers)
+            counts["norm"] += NORM_OPERATIONS * inputs
+        if stem in ("down_proj", "expert_down_proj"):
+            elements = operator.ranks["M"] * operator.ranks["K"] * operator.count
+            counts["activation_function"] += elements
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def layered(operator: Operator, layers: int, calls: int = 1) -> Operator:
+    """The operator as run `calls` times by each of `layers` layers.
+
+    >>> from spaces.workloads.workload import matmul
+    >>> layered(matmul("kv_proj", {"M": 1, "K": 8, "N": 8}), layers=32, calls=2).count
+    64
+    """
+    return replace(operator, count=layers * calls, layers=tuple(range(layers)))

@@ -1,0 +1,1 @@
+"""Certified optimum of one operator and of a model, and the certificate."""

@@ -1,0 +1,1 @@
+"""Search of compression formats: engine, sharing, maps and savings."""

@@ -1,0 +1,1 @@
+"""Layer-wise N:M selection: FLOW, retained saliency, OWL, uniform."""

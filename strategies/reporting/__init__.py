@@ -1,0 +1,1 @@
+"""What a finished study shows: terminal tables, figures, the HTML report."""

@@ -1,0 +1,209 @@
+"""Figures of a study by matplotlib: Pareto front, convergence, parallel coordinates, breakdown.
+
+Colours are Okabe and Ito's (Color Universal Design, 2008), told apart by every common kind of
+colour vision. Figures are built without pyplot, so that any thread may draw them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from evaluators.evaluation import FloatArray
+from strategies.pareto import hypervolume_history, non_dominated
+from strategies.reporting.study_result import StudyResult
+
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
+"""Okabe and Ito, blue first; grey stands for what is not in focus."""
+
+GREY = PALETTE[-1]
+SIZE_IN = (7.2, 4.5)
+_LABEL = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+MAX_POINTS = 5000
+"""Points drawn at most; a scatter plot of more says nothing more."""
+MAX_LINES = 200
+"""Designs drawn in parallel coordinates: the best ones."""
+
+
+def study_figures(result: StudyResult) -> dict[str, Figure]:
+    """Every figure that this study can fill, by file name without ending."""
+    figures = {"convergence": convergence_figure(result)}
+    if len(result.goal.objectives) >= 2:
+        figures["pareto_front"] = pareto_figure(result)
+        figures["hypervolume"] = hypervolume_figure(result)
+    if len(result.front):
+        figures["parallel_coordinates"] = parallel_coordinates_figure(result)
+    return figures
+
+
+def save_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
+    """Write each figure as PNG and as vector PDF; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, figure in figures.items():
+        for ending in ("png", "pdf"):
+            path = folder / f"{name}.{ending}"
+            figure.savefig(path, dpi=150)
+            written.append(path)
+    return written
+
+
+def new_axes(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    """An empty figure in the house style, with one pair of axes."""
+    figure = Figure(figsize=SIZE_IN, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontweight="bold")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def pareto_figure(result: StudyResult) -> Figure:
+    """Every feasible trial in the plane of the first two objectives, and the front."""
+    first, second = result.goal.metrics[:2]
+    x, y = (result.reader.values(f"metric/{metric}") for metric in (first, second))
+    figure, axes = new_axes("Pareto front", first, second)
+    shown = _thinned(np.flatnonzero(np.isfinite(result.losses).all(axis=1)))
+    axes.scatter(x[shown], y[shown], s=12, color=GREY, alpha=0.5, label="feasible trial")
+    plane = result.front[non_dominated(result.losses[result.front][:, :2])]
+    order = plane[np.argsort(x[plane])]
+    axes.plot(x[order], y[order], "o-", color=PALETTE[0], markersize=5, label="Pareto front")
+    if result.best is not None:
+        best = result.best.number
+        axes.scatter(x[best], y[best], s=130, marker="*", color=PALETTE[5], zorder=3, label="knee")
+    axes.legend(frameon=False)
+    return figure
+
+
+def convergence_figure(result: StudyResult) -> Figure:
+    """Best feasible value so far of every objective, relative to the best of the study."""
+    figure, axes = new_axes("Convergence", "trial", "best so far / best of the study")
+    for index, objective in enumerate(result.goal.objectives):
+        losses = result.losses[:, index]
+        if not np.isfinite(losses).any():
+            continue
+        running = np.minimum.accumulate(losses)
+        seen = np.flatnonzero(np.isfinite(running))
+        best = running[-1]
+        scale = running[seen] / best if best > 0 else running[seen] - best + 1
+        axes.step(seen, scale, where="post", color=PALETTE[index % 7], label=objective.metric)
+    axes.set_xlim(left=0)
+    if axes.lines:
+        axes.legend(frameon=False)
+    return figure
+
+
+def hypervolume_figure(result: StudyResult) -> Figure:
+    """Hypervolume of the trials so far against the study's reference point."""
+    figure, axes = new_axes("Hypervolume", "trial", "hypervolume / that of the study")
+    if len(result.front):
+        n = result.n_trials
+        steps = np.unique(np.linspace(1, n, min(n, 100)).astype(np.intp))
+        history = hypervolume_history(result.losses, result.reference, steps)
+        axes.step(steps, history / (history[-1] or 1.0), where="post", color=PALETTE[0])
+    return figure
+
+
+def parallel_coordinates_figure(result: StudyResult) -> Figure:
+    """The best trials as lines over parameters and objectives, coloured by the first objective."""
+    losses = result.losses[:, 0]
+    chosen = np.argsort(losses)[: min(MAX_LINES, int(np.isfinite(losses).sum()))]
+    batch = result.reader.trials([int(number) for number in np.sort(chosen)])
+    order = np.argsort(-losses[np.sort(chosen)])  # the best is drawn last, on top
+    columns: dict[str, NDArray[np.float64]] = {}
+    labels: dict[str, tuple[str, str]] = {}
+    values_by_name = {
+        **batch.columns,
+        **{m: batch.evaluation.metrics[m] for m in result.goal.metrics},
+    }
+    for name, values in values_by_name.items():
+        columns[name], labels[name] = _unit_scale(values)
+    figure, axes = new_axes(f"The best {len(chosen)} feasible trials", "", "")
+    figure.set_size_inches(max(SIZE_IN[0], 1.1 * len(columns)), SIZE_IN[1])
+    axes.grid(visible=False)
+    table = np.stack(list(columns.values()), axis=1)
+    jitter = np.random.default_rng(0).uniform(-0.012, 0.012, table.shape)
+    shades = np.linspace(0.15, 0.9, len(order))
+    for shade, row in zip(shades, order, strict=True):
+        axes.plot(table[row] + jitter[row], color=PALETTE[0], alpha=float(shade) ** 2, linewidth=1)
+    for position, name in enumerate(columns):
+        low, high = labels[name]
+        axes.axvline(position, color="black", linewidth=0.6)
+        axes.text(position, -0.04, low, ha="center", va="top", fontsize=7, bbox=_LABEL)
+        axes.text(position, 1.04, high, ha="center", va="bottom", fontsize=7, bbox=_LABEL)
+    axes.set_xticks(range(len(columns)), list(columns), rotation=25, ha="right", fontsize=8)
+    axes.tick_params(axis="x", pad=14)
+    axes.set_yticks([])
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.set_ylim(-0.15, 1.15)
+    return figure
+
+
+def _unit_scale(values: NDArray[np.generic]) -> tuple[FloatArray, tuple[str, str]]:
+    """Values on 0..1 and the labels of both ends; categories in alphabetical order."""
+    if values.dtype.kind in "OUSb":
+        names = sorted({str(value) for value in values})
+        places = np.array([names.index(str(value)) for value in values], float)
+        return places / max(len(names) - 1, 1), (_short(names[0]), _short(names[-1]))
+    numbers = values.astype(float)
+    low, high = float(numbers.min()), float(numbers.max())
+    return (numbers - low) / ((high - low) or 1.0), (f"{low:.4g}", f"{high:.4g}")
+
+
+def _short(text: str, length: int = 18) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def breakdown_figure(parts: Mapping[str, Mapping[str, float]], unit: str, title: str) -> Figure:
+    """Stacked bars: one bar per group, one colour per part, the same part in the same colour.
+
+    Args:
+        parts: Group (for example a level) -> part (for example a tensor) -> value.
+        unit: Of the values, for the axis.
+        title: Above the figure.
+    """
+    figure, axes = new_axes(title, unit, "")
+    names = list(dict.fromkeys(part for group in parts.values() for part in group))
+    left = np.zeros(len(parts))
+    for index, name in enumerate(names):
+        widths = np.array([group.get(name, 0.0) for group in parts.values()])
+        axes.barh(range(len(parts)), widths, left=left, color=PALETTE[index % 8], label=name)
+        left += widths
+    axes.set_yticks(range(len(parts)), list(parts))
+    axes.invert_yaxis()
+    figure.set_size_inches(SIZE_IN[0], max(2.5, 0.42 * len(parts) + 1.4))
+    axes.legend(frameon=False, fontsize=8, loc="best")
+    return figure
+
+
+def roofline_figure(roofline: Mapping[str, float], title: str) -> Figure:
+    """The roof of bandwidth and compute units over the intensity, and where the design stands.
+
+    Args:
+        roofline: `intensity_macs_per_byte`, `macs_per_cycle`, `peak_macs_per_cycle`,
+            `bandwidth_bytes_per_cycle` (None = unlimited), as `explain` gives them.
+        title: Above the figure.
+    """
+    figure, axes = new_axes(title, "MACs per byte moved at the outermost level", "MACs per cycle")
+    x, y = roofline["intensity_macs_per_byte"], roofline["macs_per_cycle"]
+    peak, bandwidth = roofline["peak_macs_per_cycle"], roofline["bandwidth_bytes_per_cycle"]
+    ridge = peak / bandwidth if bandwidth else x
+    span = np.geomspace(min(x, ridge) / 16, max(x, ridge) * 16, 200)
+    roof = np.minimum(peak, span * bandwidth) if bandwidth else np.full(len(span), float(peak))
+    axes.plot(span, roof, color="black", linewidth=1.5, label="roof")
+    axes.scatter([x], [y], s=70, color=PALETTE[5], zorder=3, label=f"design: {y:.4g} MACs/cycle")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def _thinned(indices: NDArray[np.intp]) -> NDArray[np.intp]:
+    return indices[:: max(1, len(indices) // MAX_POINTS)]

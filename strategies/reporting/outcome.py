@@ -1,0 +1,223 @@
+"""What a finished study leaves behind: tables in the terminal, and a folder of artifacts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from evaluators.evaluation import MODEL_VERSION
+from spaces.space import Space
+from strategies.reporting.study_result import StudyResult, Trial
+from strategies.reporting.terminal import Rows
+
+MAX_PARAMS = 8
+"""Parameters shown in a row; designs of more are listed one by one instead."""
+
+FRONT_ROWS = 12
+"""Rows of the front printed in the terminal; the artifact has all of them."""
+
+
+@runtime_checkable
+class Compares(Protocol):
+    """Optional capability of an evaluator: a design set beside the baselines its users ask for."""
+
+    def comparison(self, design: Any) -> Mapping[str, Rows]:
+        """Title -> rows of one shape."""
+        ...
+
+
+@runtime_checkable
+class Surveys(Protocol):
+    """Optional capability of an evaluator: what all designs of a study say together."""
+
+    def survey(self, designs: Any) -> Mapping[str, Any]:
+        """`tables` and `texts` by title, `heat_maps` by name, each the arguments of a `HeatMap`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is shown of a study, before any of it is drawn.
+
+    Attributes:
+        tables: Title -> rows of one shape, in order of reading.
+        texts: Title -> preformatted text.
+        files: File name -> text, for example designs that can be priced again.
+        breakdown: Group -> part -> energy [pJ].
+        summary: Numbers of the study as a whole.
+        heat_maps: File name without ending -> arguments of a `HeatMap`.
+    """
+
+    tables: Mapping[str, Rows]
+    texts: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    breakdown: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    heat_maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
+    """Tables and texts of a study; the evaluator explains the best design in its own words.
+
+    An evaluator's `explain` may hold, beside its breakdown: `tables`, `texts`, `files` and
+    `energy_breakdown_pj`, each a mapping by title.
+    """
+    tables: dict[str, Rows] = {
+        "Pareto front" if len(result.front) > 1 else "Best": front_rows(result)
+    }
+    best = result.best
+    if best is None:
+        return Findings({}, summary=summary_of(result))
+    design = space.decode(best.columns)
+    explained = evaluator.explain(design)
+    tables.update(explained.get("tables", {}))
+    if isinstance(evaluator, Compares):
+        tables.update(evaluator.comparison(design))
+    survey = surveyed(space, evaluator, result)
+    tables.update(survey.get("tables", {}))
+    described = described_text(space.describe(design, 0))
+    return Findings(
+        tables=tables,
+        texts={
+            f"Best design (trial {best.number})": described,
+            **explained.get("texts", {}),
+            **survey.get("texts", {}),
+        },
+        files={
+            "best_design.json": json.dumps(space.to_json(design)[0], indent=2, default=str),
+            **explained.get("files", {}),
+        },
+        breakdown=explained.get("energy_breakdown_pj", {}),
+        summary=summary_of(result),
+        heat_maps=survey.get("heat_maps", {}),
+    )
+
+
+def surveyed(space: Space, evaluator: Any, result: StudyResult) -> Mapping[str, Any]:
+    """What an evaluator says of all feasible designs together; nothing if it does not survey."""
+    if not isinstance(evaluator, Surveys):
+        return {}
+    feasible = np.flatnonzero(np.isfinite(result.losses).all(axis=1))
+    columns = result.reader.trials([int(number) for number in feasible]).columns
+    return evaluator.survey(space.decode(columns))
+
+
+def described_text(description: Mapping[str, Any]) -> str:
+    """A space's own text of a design where it gives one, JSON otherwise."""
+    text = description.get("text")
+    return str(text) if text else json.dumps(description, indent=2, default=str)
+
+
+def front_rows(result: StudyResult, most: int = FRONT_ROWS) -> list[dict[str, Any]]:
+    """The front, best in the first objective first: trial, objectives, parameters."""
+    trials = result.trials(result.front)
+    first = result.goal.objectives[0]
+    trials.sort(key=lambda trial: float(first.loss(np.array([trial.metrics[first.metric]]))[0]))
+    return [trial_row(trial, result.goal.metrics) for trial in trials[:most]]
+
+
+def trial_row(trial: Trial, metrics: Sequence[str]) -> dict[str, Any]:
+    """One row: number, objectives, and the parameters unless there are too many to read."""
+    chosen = {metric: float(trial.metrics[metric]) for metric in metrics}
+    params = trial.params if len(trial.params) <= MAX_PARAMS else {}
+    return {"trial": trial.number, **chosen, **params}
+
+
+def summary_of(result: StudyResult) -> dict[str, Any]:
+    """Numbers of the study: trials by state, front, hypervolume, best per objective."""
+    best: dict[str, float] = {}
+    for metric in result.goal.metrics:
+        trial = result.best_of(metric)
+        if trial is not None:
+            best[metric] = float(trial.metrics[metric])
+    return {
+        "trials": result.n_trials,
+        **result.counts,
+        "ended_by": result.ended_by,
+        "search_seconds": result.reader.elapsed_s,
+        "front_size": len(result.front),
+        "hypervolume": result.hypervolume,
+        "best": best,
+        "model_version": MODEL_VERSION,
+    }
+
+
+def write_findings(folder: Path, findings: Findings) -> list[Path]:
+    """Write designs, tables (CSV, LaTeX) and the summary; returns the files."""
+    from strategies.reporting.report import write_tables
+
+    written = write_tables(folder / "tables", findings.tables)
+    for name, text in findings.files.items():
+        path = folder / "designs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        written.append(path)
+    summary = folder / "summary.json"
+    summary.write_text(json.dumps(findings.summary, indent=2), encoding="utf-8")
+    return [*written, summary]
+
+
+def write_trials(folder: Path, result: StudyResult) -> Path:
+    """The table of all trials as parquet; tags as JSON text."""
+    frame = result.frame()
+    for name in frame.columns:
+        if frame[name].map(lambda cell: isinstance(cell, dict | list)).any():
+            frame[name] = frame[name].map(json.dumps)
+    path = folder / "trials.parquet"
+    frame.to_parquet(path)
+    return path
+
+
+def write_outcome(folder: Path, findings: Findings, result: StudyResult, command: str) -> Path:
+    """Write every artifact of a study into its folder; returns the report."""
+    from strategies.reporting.figures import breakdown_figure, save_figures, study_figures
+    from strategies.reporting.heat_map import HeatMap, heat_map_figure
+    from strategies.reporting.report import ReportContent, write_report
+
+    write_findings(folder, findings)
+    write_trials(folder, result)
+    figures = study_figures(result)
+    if findings.breakdown:
+        figures["energy_breakdown"] = breakdown_figure(
+            findings.breakdown, "energy_pj", "Energy by level and tensor"
+        )
+    for name, arguments in findings.heat_maps.items():
+        figures[name] = heat_map_figure(HeatMap(**arguments))
+    save_figures(figures, folder / "figures")
+    content = ReportContent(
+        title=result.reader.meta.name,
+        question=f"{result.n_trials} trials; objectives: {', '.join(result.goal.metrics)}",
+        command=command,
+        tables=findings.tables,
+        texts=findings.texts,
+        breakdown=findings.breakdown,
+    )
+    return write_report(folder / "report.html", content, result)
+
+
+def print_outcome(findings: Findings, folder: Path) -> None:
+    """Tables and texts in the terminal, and where the artifacts are."""
+    from strategies.reporting.terminal import output_console, print_table
+
+    console = output_console()
+    for title, rows in findings.tables.items():
+        print_table(console, title, rows)
+    for title, text in findings.texts.items():
+        console.print(f"\n[bold]{title}[/bold]")
+        console.print(text, markup=False, highlight=False)
+    console.print(f"\nartifacts and report.html: {folder}", highlight=False, soft_wrap=True)
+
+
+def print_json(findings: Findings, folder: Path) -> None:
+    """The summary and the tables as one JSON document, for scripts."""
+    document = {
+        "summary": findings.summary,
+        "tables": findings.tables,
+        "artifacts": str(folder),
+    }
+    print(json.dumps(document, default=str))

@@ -1,0 +1,1 @@
+"""What `run.py task=...` does, and how a configuration becomes objects."""

@@ -1,0 +1,1 @@
+"""Studies as MLflow runs."""

@@ -1,0 +1,1 @@
+"""The generic tuner: ask, evaluate, tell, write down; batches, budgets, workers, the trial log."""
