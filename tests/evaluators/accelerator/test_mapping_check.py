@@ -8,7 +8,7 @@ import pytest
 from evaluators.accelerator.mapping_check import check_mappings
 from spaces.hardware import Hardware, Level
 from spaces.workloads.workload import matmul
-from tests.evaluators.test_traffic import nest
+from tests.evaluators.accelerator.test_traffic import nest
 
 HARDWARE = Hardware("two", (Level("DRAM"), Level("GLB", fan_out={"X": 4}), Level("RF")))
 OPERATOR = matmul("x", {"M": 2, "K": 4, "N": 4})

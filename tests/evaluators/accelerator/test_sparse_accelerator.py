@@ -17,9 +17,9 @@ from spaces.hardware_config import build_hardware
 from spaces.sparsity.sparsity import DensitySpec
 from spaces.workloads.convolution import resnet50
 from spaces.workloads.workload import Operator, Precision, TensorClass, matmul
+from tests.evaluators.accelerator.test_traffic import nest
 from tests.evaluators.random_batches import random_batch
 from tests.evaluators.random_nests import THREE_LEVELS, random_mapping
-from tests.evaluators.test_traffic import nest
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 FORMATS = ("None", "bitmap", "rle", "csr", "coo", "B(K)-B(N)-B(K:16)")

@@ -9,8 +9,8 @@ from evaluators.accelerator.technology import Technology
 from spaces.formats.format_grammar import parse_format
 from spaces.sparsity.sparsity import DensitySpec
 from spaces.workloads.workload import matmul
-from tests.evaluators.test_sparse_accelerator import EDGE
-from tests.evaluators.test_traffic import nest
+from tests.evaluators.accelerator.test_sparse_accelerator import EDGE
+from tests.evaluators.accelerator.test_traffic import nest
 
 OPERATOR = matmul("x", {"M": 16, "K": 64, "N": 64})
 LOOPS = [(2, 4, 0), (1, 4, 0), (0, 16, 1), (2, 16, 2), (1, 16, 0)]

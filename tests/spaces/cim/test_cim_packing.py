@@ -22,7 +22,7 @@ from spaces.cim.cim_packing import (
     round_robin,
     waiting,
 )
-from tests.evaluators.test_cim_execution import worst_error
+from tests.evaluators.analog.test_cim_execution import worst_error
 
 SIZES = [([4, 4, 4, 4], 8), ([12, 4, 12, 4], 8), ([3, 5, 7], 4), ([1], 3), ([9, 2, 2, 2], 5)]
 

@@ -8,7 +8,7 @@ import pytest
 from spaces.sparsity.nm_sparsity import NMPattern
 from spaces.sparsity.nm_statistics import NMStatistics
 from strategies.nm.nm_methods import SelectedFidelity, picture
-from tests.strategies.test_nm_selection import synthetic
+from tests.strategies.nm.test_nm_selection import synthetic
 
 
 class KnownModel:
