@@ -21,10 +21,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from evaluators.sparsity.density_core import box_empty
+from spaces.compiled import compiled
 from spaces.hardware import Hardware
 from spaces.workloads.workload import Operator
 
@@ -184,7 +184,7 @@ _EXACT_POSITIONS = 512
 """Lines up to this length get the exact binomial sum; longer ones its limit."""
 
 
-@njit(cache=True)
+@compiled
 def packed_share(positions, width, density):  # type: ignore[no-untyped-def]
     """Passes over an axis after squeezing a line's zeros out, relative to the dense passes.
 
@@ -207,7 +207,7 @@ def packed_share(positions, width, density):  # type: ignore[no-untyped-def]
     return passes / dense
 
 
-@njit(cache=True)
+@compiled
 def leader_spans(nest, sizes, relevant, implicit, reach, spans):  # type: ignore[no-untyped-def]
     """Write the rank extents that one transfer of a follower meets.
 
@@ -240,7 +240,7 @@ def leader_spans(nest, sizes, relevant, implicit, reach, spans):  # type: ignore
             spans[rank[p]] = min(spans[rank[p]] * trip[p], sizes[rank[p]])
 
 
-@njit(cache=True)
+@compiled
 def spans_nonempty(spans, s, operator, density, box):  # type: ignore[no-untyped-def]
     """Probability that the box of tensor s over rank extents `spans` holds a non-zero."""
     dimensions, term_rank, term_coefficient = operator

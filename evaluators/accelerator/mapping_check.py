@@ -7,8 +7,8 @@ as a violation.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from spaces.compiled import compiled
 from spaces.hardware import Hardware
 from spaces.mappings.loop_nest import MappingBatch
 from spaces.workloads.workload import Operator
@@ -27,7 +27,7 @@ from spaces.workloads.workload import Operator
 ) = range(10)
 
 
-@njit(cache=True)
+@compiled
 def _check_loops(loop_rank, loop_trip, loop_kind, sizes, axes, product):  # type: ignore[no-untyped-def]
     product[:] = 1.0
     for p in range(loop_rank.shape[0]):
@@ -44,7 +44,7 @@ def _check_loops(loop_rank, loop_trip, loop_kind, sizes, axes, product):  # type
     return _GOOD, 0, 0
 
 
-@njit(cache=True)
+@compiled
 def _check_placement(loop_trip, loop_kind, keep_at, format_id, axis_level, formats):  # type: ignore[no-untyped-def]
     slots = loop_trip.shape[0]
     tensors, levels = keep_at.shape
@@ -73,7 +73,7 @@ def _check_placement(loop_trip, loop_kind, keep_at, format_id, axis_level, forma
     return _GOOD, 0, 0
 
 
-@njit(cache=True)
+@compiled
 def _first_malformed(ranks, trips, kinds, keep_at, format_id, sizes, axis_level, formats):  # type: ignore[no-untyped-def]
     product = np.ones(sizes.shape[0])
     for i in range(ranks.shape[0]):

@@ -16,7 +16,6 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from evaluators.accelerator.stream_kernel import (
@@ -24,12 +23,12 @@ from evaluators.accelerator.stream_kernel import (
     accumulate,
     encode_tiles,
     follow_rules,
-    inner,
     move_operands,
     move_outputs,
     survive_computes,
 )
 from evaluators.accelerator.traffic import count_reuse, measure_tiles, new_geometry
+from spaces.compiled import compiled, compiled_inside
 
 
 class Cost(IntEnum):
@@ -64,7 +63,7 @@ def new_cache() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return np.full((CACHE_SLOTS, 3), -1, dtype=np.int64), np.zeros((CACHE_SLOTS, 2))
 
 
-@inner
+@compiled_inside
 def stream_chunk(batch, model, start, tables, cache):  # type: ignore[no-untyped-def]
     """Fill the tables of one chunk."""
     table, coding, zeros, implicit, drain_read = model
@@ -98,7 +97,7 @@ def new_tables(designs: int, tensors: int, levels: int, ranks: int) -> tuple[Any
     )
 
 
-@inner
+@compiled_inside
 def price_chunk(batch, totals, computes, streams, prices, machine, start, out):  # type: ignore[no-untyped-def]
     """Energy and latency of one chunk."""
     trips, kinds = batch[1], batch[2]
@@ -147,7 +146,7 @@ def price_chunk(batch, totals, computes, streams, prices, machine, start, out): 
         out[4, n] = useful / (latency * issue[1]) if latency > 0.0 else 0.0
 
 
-@inner
+@compiled_inside
 def judge_chunk(batch, streams, limits, start, out):  # type: ignore[no-untyped-def]
     """Relative overflows of each level's capacity and of each axis; number of broken placements."""
     trips, kinds, keep_at = batch[1], batch[2], batch[3]
@@ -174,7 +173,7 @@ def judge_chunk(batch, streams, limits, start, out):  # type: ignore[no-untyped-
         out[last, n] = broken
 
 
-@njit(cache=True)
+@compiled
 def price_batch(batch, model, prices, machine, cache, tables, out):  # type: ignore[no-untyped-def]
     """Price n designs into `out`, shape (COSTS + L + X + 1, n), a chunk at a time."""
     streams = tables[6]

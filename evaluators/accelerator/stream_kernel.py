@@ -26,8 +26,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from numba import njit
-
 from evaluators.accelerator.intersection import (
     GATE,
     SKIP,
@@ -45,6 +43,7 @@ from evaluators.accelerator.traffic import (
     next_keeper,
 )
 from evaluators.formats.compression_core import tile_bits_core
+from spaces.compiled import compiled_inside
 
 
 class Stream(IntEnum):
@@ -69,13 +68,10 @@ class Stream(IntEnum):
 STREAMS = len(Stream)
 _DR, _DW, _MR, _MW, _GR, _GW, _SCAN, _DEC, _ELEMENTS, _RES = range(STREAMS)
 
-inner = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""Compiles a function that only compiled code calls: no wrappers to build."""
-
 COMPUTE_NONE, COMPUTE_GATING, COMPUTE_SKIPPING = range(3)
 
 
-@inner
+@compiled_inside
 def tile_slot(keys, t, fmt, e0, e1, e2, e3):  # type: ignore[no-untyped-def]
     """Slot of an encoded tile in the cache; ~slot (negative) when another tile holds it."""
     kind = (t << 32) | fmt
@@ -87,7 +83,7 @@ def tile_slot(keys, t, fmt, e0, e1, e2, e3):  # type: ignore[no-untyped-def]
     return slot if hit else ~slot
 
 
-@inner
+@compiled_inside
 def remember_tile(slot, t, fmt, tile, coding, cache):  # type: ignore[no-untyped-def]
     """Work out the (metadata, payload) bits of one tile of tensor t and keep them in a slot."""
     formats, density, word_bits, _, _ = coding
@@ -99,7 +95,7 @@ def remember_tile(slot, t, fmt, tile, coding, cache):  # type: ignore[no-untyped
     values[slot, 0], values[slot, 1] = metadata, payload
 
 
-@inner
+@compiled_inside
 def encode_tiles(batch, coding, geometry, cache, start, coded):  # type: ignore[no-untyped-def]
     """Fill `coded` (c, T, L, 2): bits of one encoded child tile of every copy.
 
@@ -133,7 +129,7 @@ def encode_tiles(batch, coding, geometry, cache, start, coded):  # type: ignore[
                 level = child
 
 
-@inner
+@compiled_inside
 def follow_rules(batch, table, coding, rules, implicit, start, work):  # type: ignore[no-untyped-def]
     """Fill `passing` and `active`, and keep the finest tests of each design.
 
@@ -177,7 +173,7 @@ def follow_rules(batch, table, coding, rules, implicit, start, work):  # type: i
                 level = child
 
 
-@inner
+@compiled_inside
 def survive_computes(batch, zeros, start, finest, computes):  # type: ignore[no-untyped-def]
     """Fill `computes`: fractions that take a cycle, that are real, left by each operand's tests."""
     keep_at, format_id = batch[3], batch[4]
@@ -206,7 +202,7 @@ def survive_computes(batch, zeros, start, finest, computes):  # type: ignore[no-
         computes[i, 0], computes[i, 1] = cycles, computed
 
 
-@inner
+@compiled_inside
 def pack_line(batch, n, s, axis, density):  # type: ignore[no-untyped-def]
     """`packed_share` of the lines of tensor s that one axis of design n spreads.
 
@@ -228,7 +224,7 @@ def pack_line(batch, n, s, axis, density):  # type: ignore[no-untyped-def]
     return packed_share(max(positions, width), width, density) if spread >= 0 else 1.0
 
 
-@inner
+@compiled_inside
 def absent_known(keep_at, format_id, n, s):  # type: ignore[no-untyped-def]
     """True when the innermost copy of tensor s is compressed."""
     compressed = False
@@ -238,7 +234,7 @@ def absent_known(keep_at, format_id, n, s):  # type: ignore[no-untyped-def]
     return compressed
 
 
-@inner
+@compiled_inside
 def move_operands(batch, coding, leads, geometry, surviving, coded, start, streams):  # type: ignore[no-untyped-def]
     """Streams of the input tensors."""
     keep_at, format_id = batch[3], batch[4]
@@ -281,7 +277,7 @@ def move_operands(batch, coding, leads, geometry, surviving, coded, start, strea
                 level = child
 
 
-@inner
+@compiled_inside
 def move_outputs(batch, coding, geometry, drain_read, coded, start, streams):  # type: ignore[no-untyped-def]
     """Streams of the output between levels: partial sums, and finished elements into the outermost
     keeper in its format and at the output's width.
@@ -324,7 +320,7 @@ def move_outputs(batch, coding, geometry, drain_read, coded, start, streams):  #
             c = next_keeper(keep_at, n, t, level)
 
 
-@inner
+@compiled_inside
 def accumulate(batch, coding, zeros, geometry, computes, start, streams):  # type: ignore[no-untyped-def]
     """Streams of the partial sums at their innermost keeper.
 

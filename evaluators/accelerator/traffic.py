@@ -27,10 +27,10 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from evaluators.accelerator.mapping_check import check_mappings
+from spaces.compiled import compiled
 from spaces.hardware import Hardware
 from spaces.mappings.loop_nest import MappingBatch
 from spaces.workloads.workload import Operator
@@ -119,7 +119,7 @@ def operator_table(operator: Operator) -> OperatorTable:
     )
 
 
-@njit(cache=True)
+@compiled
 def fill_tile(spans, table, place, reuse, extents):  # type: ignore[no-untyped-def]
     """Write the extents and the words of the tile at `place` = (design, tensor, level)."""
     dimensions, term_rank, term_coefficient = table
@@ -136,7 +136,7 @@ def fill_tile(spans, table, place, reuse, extents):  # type: ignore[no-untyped-d
     reuse[i, t, level, TILE] = words
 
 
-@njit(cache=True)
+@compiled
 def count_reuse(batch, table, implicit, start, geometry):  # type: ignore[no-untyped-def]
     """Fill fetches, distinct tiles and instances, walking every nest outermost to innermost.
 
@@ -183,7 +183,7 @@ def count_reuse(batch, table, implicit, start, geometry):  # type: ignore[no-unt
             totals[i, 2 + t] = spatial_relevant
 
 
-@njit(cache=True)
+@compiled
 def measure_tiles(batch, table, spans, start, geometry):  # type: ignore[no-untyped-def]
     """Fill the tiles, walking every nest innermost to outermost; `spans` is scratch, (R,).
 
@@ -209,7 +209,7 @@ def measure_tiles(batch, table, spans, start, geometry):  # type: ignore[no-unty
                     level -= 1
 
 
-@njit(cache=True)
+@compiled
 def next_keeper(keep_at, n, t, level):  # type: ignore[no-untyped-def]
     """The next level inwards of `level` that keeps tensor t of design n; -1 = none."""
     for inner in range(level + 1, keep_at.shape[2]):
@@ -218,7 +218,7 @@ def next_keeper(keep_at, n, t, level):  # type: ignore[no-untyped-def]
     return -1
 
 
-@njit(cache=True)
+@compiled
 def count_operands(keep_at, geometry, words):  # type: ignore[no-untyped-def]
     """Words of the inputs by level and kind; `words` has shape (n, T, L, kinds)."""
     reuse, _, totals = geometry
@@ -239,7 +239,7 @@ def count_operands(keep_at, geometry, words):  # type: ignore[no-untyped-def]
                 level = child
 
 
-@njit(cache=True)
+@compiled
 def count_output(keep_at, geometry, words):  # type: ignore[no-untyped-def]
     """Words of the output by level and kind; `words` has shape (n, T, L, kinds)."""
     reuse, _, totals = geometry
@@ -266,7 +266,7 @@ def count_output(keep_at, geometry, words):  # type: ignore[no-untyped-def]
             level = child
 
 
-@njit(cache=True)
+@compiled
 def leaf_accesses(totals, reuse, i, t, level):  # type: ignore[no-untyped-def]
     """Words that the MACs read (or write) of tensor t at its innermost keeper.
 

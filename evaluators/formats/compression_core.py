@@ -34,13 +34,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.compiled import compiled
 from evaluators.formats.run_length import fiber_escapes
 from evaluators.sparsity.density_core import (
     Box,
     box_empty,
     greatest_common_divisor,
 )
+from spaces.compiled import compiled
 
 FIELDS = 8
 OPEN = -1

@@ -14,7 +14,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.compiled import compiled
 from evaluators.formats.compression_core import (
     RLE,
     add_level,
@@ -23,6 +22,7 @@ from evaluators.formats.compression_core import (
     nonempty_nodes,
 )
 from evaluators.sparsity.density_core import Box
+from spaces.compiled import compiled
 
 METADATA, PAYLOAD, FIBER_METADATA, FIBER_PAYLOAD, FIBER_COUNT, SPAN, FIBERS = range(7)
 """Columns of the states of `priced_formats`: the `State` of `evaluators.formats.compression_core`,

@@ -19,7 +19,6 @@ from math import exp, log
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.compiled import compiled
 from evaluators.sparsity.density_core import (
     BERNOULLI,
     BLOCK,
@@ -33,6 +32,7 @@ from evaluators.sparsity.density_core import (
     greatest_common_divisor,
     hypergeometric_empty,
 )
+from spaces.compiled import compiled
 
 _NEGLIGIBLE = 1e-8
 """Windows less likely than this end the sum."""

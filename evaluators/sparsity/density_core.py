@@ -25,7 +25,7 @@ from math import exp, floor, lgamma, log, log1p
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.compiled import compiled
+from spaces.compiled import compiled
 
 MAX_DIMENSIONS = 4
 """Dimensions of a tensor that the kernels carry."""

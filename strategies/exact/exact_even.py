@@ -9,13 +9,13 @@ elements.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from spaces.compiled import compiled
 from strategies.exact.exact_kernels import node_price
 from strategies.exact.exact_scan import base_tile, linear, no_better, store
 
 
-@njit(cache=True)
+@compiled
 def add_tensor(part, share, saved, cost, load):  # type: ignore[no-untyped-def]
     """Add a tensor's innermost traffic, fetched 1 / `saved` times as often."""
     bare = linear(part[0, 0], share)
@@ -25,7 +25,7 @@ def add_tensor(part, share, saved, cost, load):  # type: ignore[no-untyped-def]
         load[v] += bare + (linear(part[1, 1 + v], share) - bare) / saved
 
 
-@njit(cache=True)
+@compiled
 def stays(grid, implicit, base, tile, full, block, outer_rank, inner_rank, out):  # type: ignore[no-untyped-def]
     """Write the trips over which each tensor's tile stays, (T, 2): at level 1, at the innermost.
 
@@ -51,7 +51,7 @@ def stays(grid, implicit, base, tile, full, block, outer_rank, inner_rank, out):
                 out[t, 1] *= above
 
 
-@njit(cache=True)
+@compiled
 def next_tile(div, base, full, tile):  # type: ignore[no-untyped-def]
     """Advance to the next tile that `base` divides and that divides `full`; False at the end."""
     for r in range(base.shape[0]):
@@ -63,7 +63,7 @@ def next_tile(div, base, full, tile):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True)
+@compiled
 def tile_index(grid, tile, rank, value):  # type: ignore[no-untyped-def]
     """Full-grid index of a tile, with one rank replaced (-1 = none)."""
     index = 0
@@ -72,7 +72,7 @@ def tile_index(grid, tile, rank, value):  # type: ignore[no-untyped-def]
     return index
 
 
-@njit(cache=True)
+@compiled
 def room_left(grid, outer, tile, below, capacity):  # type: ignore[no-untyped-def]
     """Bits that all tensors at one tile leave of level 1."""
     index = tile_index(grid, tile, -1, 0)
@@ -81,7 +81,7 @@ def room_left(grid, outer, tile, below, capacity):  # type: ignore[no-untyped-de
     return capacity
 
 
-@njit(cache=True)
+@compiled
 def try_orders(grid, outer, machine, setting, part, share, below, where, cycles, archive, info):  # type: ignore[no-untyped-def]
     """Price one pair of tiles under every choice of the blocks' innermost ranks.
 
@@ -131,7 +131,7 @@ def try_orders(grid, outer, machine, setting, part, share, below, where, cycles,
             archive.info[place, 6 + tensors :] = tile_index(grid, tile, -1, 0)
 
 
-@njit(cache=True)
+@compiled
 def reuse_room(grid, implicit, inner, full, t):  # type: ignore[no-untyped-def]
     """Most trips over which tensor t's tile may stay: what is left of its irrelevant ranks."""
     room = 1.0
@@ -142,7 +142,7 @@ def reuse_room(grid, implicit, inner, full, t):  # type: ignore[no-untyped-def]
     return room
 
 
-@njit(cache=True)
+@compiled
 def inner_floor(grid, implicit, part, share, base, full, scratch):  # type: ignore[no-untyped-def]
     """Least energy of an innermost tile's traffic [pJ]; one tensor may stay as long as it can."""
     total, best = 0.0, 0.0
@@ -153,7 +153,7 @@ def inner_floor(grid, implicit, part, share, base, full, scratch):  # type: igno
     return total - best
 
 
-@njit(cache=True)
+@compiled
 def tile_floor(grid, outer, machine, implicit, below, tile, full, scratch):  # type: ignore[no-untyped-def]
     """Least energy of a tile of level 1 [pJ], the same way."""
     total, best = 0.0, 0.0
@@ -171,7 +171,7 @@ def tile_floor(grid, outer, machine, implicit, below, tile, full, scratch):  # t
     return total - best
 
 
-@njit(cache=True)
+@compiled
 def outer_floors(grid, outer, machine, implicit, below, full, floors):  # type: ignore[no-untyped-def]
     """Write the least energy of level 1 around every base tile [pJ]; inf where none fits.
 
@@ -197,7 +197,7 @@ def outer_floors(grid, outer, machine, implicit, below, full, floors):  # type: 
                     floors[index] = min(floors[index], floors[other])
 
 
-@njit(cache=True)
+@compiled
 def pair_bounds(grid, machine, leaves, parts, fan, setting, implicit, floors, out):  # type: ignore[no-untyped-def]
     """Write least energy and cycles of every (spatial choice, innermost tile), shape (n, m, 2)."""
     ranks = grid.relevant.shape[1]
@@ -217,7 +217,7 @@ def pair_bounds(grid, machine, leaves, parts, fan, setting, implicit, floors, ou
                 out[i, j, 1] = cycles
 
 
-@njit(cache=True)
+@compiled
 def scan_even(grid, outer, machine, leaves, parts, fan, setting, implicit, pairs, bounds, archive):  # type: ignore[no-untyped-def]
     """Search the given (spatial choice, innermost tile) pairs, most promising first.
 

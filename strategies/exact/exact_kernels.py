@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from spaces.compiled import compiled
 
 SLACK = 1e-12
 """Relative difference below which two costs are the same number."""
@@ -40,14 +41,14 @@ class Lists(NamedTuple):
     used: NDArray[np.int64]
 
 
-@njit(cache=True)
+@compiled
 def first_extent(open_ranks, at_once, inner, full, out):  # type: ignore[no-untyped-def]
     """The smallest tile of a node around `inner`; ranks taken `at_once` are full."""
     for r in range(inner.shape[0]):
         out[r] = full[r] if at_once[r] and not open_ranks[r] else inner[r]
 
 
-@njit(cache=True)
+@compiled
 def next_extent(div, open_ranks, inner, full, out):  # type: ignore[no-untyped-def]
     """Advance `out` to the node's next tile around `inner`; False after the last."""
     for r in range(inner.shape[0]):
@@ -61,7 +62,7 @@ def next_extent(div, open_ranks, inner, full, out):  # type: ignore[no-untyped-d
     return False
 
 
-@njit(cache=True)
+@compiled
 def choose_ranks(relevant, grows, outermost, open_ranks, at_once):  # type: ignore[no-untyped-def]
     """Which ranks a node enumerates, and which it takes whole because nothing else is charged.
 
@@ -73,7 +74,7 @@ def choose_ranks(relevant, grows, outermost, open_ranks, at_once):  # type: igno
         open_ranks[r] = grows if relevant[r] else not outermost
 
 
-@njit(cache=True)
+@compiled
 def dominated(energy, load, first, last, new_energy, new_load):  # type: ignore[no-untyped-def]
     """True when one of entries first..last is no worse than the new one everywhere."""
     for i in range(first, last):
@@ -88,7 +89,7 @@ def dominated(energy, load, first, last, new_energy, new_load):  # type: ignore[
     return False
 
 
-@njit(cache=True)
+@compiled
 def insert_entry(lists, first, new_energy, new_load, tile, order):  # type: ignore[no-untyped-def]
     """Add an undominated entry to the list from `first` to the store's end, keeping it Pareto."""
     last = lists.used[0]
@@ -113,7 +114,7 @@ def insert_entry(lists, first, new_energy, new_load, tile, order):  # type: igno
     lists.used[0] = keep + 1
 
 
-@njit(cache=True)
+@compiled
 def sort_entries(lists, first, last):  # type: ignore[no-untyped-def]
     """Order a list by energy (lists are short: insertion sort by exchange)."""
     for i in range(first + 1, last):
@@ -128,7 +129,7 @@ def sort_entries(lists, first, last):  # type: ignore[no-untyped-def]
             j -= 1
 
 
-@njit(cache=True)
+@compiled
 def smallest_bits(stride, outer, order, base, below):  # type: ignore[no-untyped-def]
     """Resident bits of the tensors of one order, growing ones aside, if tiles are the base tile."""
     index, total = 0, 0.0
@@ -143,7 +144,7 @@ def smallest_bits(stride, outer, order, base, below):  # type: ignore[no-untyped
     return total
 
 
-@njit(cache=True)
+@compiled
 def node_price(outer, machine, t, index, below, load):  # type: ignore[no-untyped-def]
     """Energy of tensor t's tile `index` at level 1 [pJ] and its resident bits; adds port cycles.
 
@@ -170,7 +171,7 @@ def node_price(outer, machine, t, index, below, load):  # type: ignore[no-untype
     return cost, outer.elements[t, index] * bits
 
 
-@njit(cache=True)
+@compiled
 def walk_orders(grid, outer, machine, rows, base, full, below, start, scratch, lists):  # type: ignore[no-untyped-def]
     """Insert the placements of some node orders around `base` into the list from `first` on.
 
@@ -248,7 +249,7 @@ def walk_orders(grid, outer, machine, rows, base, full, below, start, scratch, l
     lists.used[2] += visited
 
 
-@njit(cache=True)
+@compiled
 def fill_list(grid, outer, machine, orders, starts, mask, base, full, below, run, lists):  # type: ignore[no-untyped-def]
     """Append the Pareto list of level 1's placements around the base tile to the store.
 
@@ -299,7 +300,7 @@ def fill_list(grid, outer, machine, orders, starts, mask, base, full, below, run
     return first
 
 
-@njit(cache=True)
+@compiled
 def find_slot(keys, key):  # type: ignore[no-untyped-def]
     """Slot of a key in the table, or of the free place where it belongs."""
     size = keys.shape[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from spaces.compiled import compiled
 from strategies.exact.exact_kernels import choose_ranks, first_extent, next_extent
 from strategies.exact.exact_problem import Costs, Grid, IntArray, Machine, Points
 
@@ -39,7 +39,7 @@ class Leaves(NamedTuple):
     end: IntArray
 
 
-@njit(cache=True)
+@compiled
 def _place(grid, points, elements, bits, orders, rows, capacity, grows, base, full, out):  # type: ignore[no-untyped-def]
     """Write (row, tiles..., top...) of the placements of some orders that fit; returns how many.
 
@@ -104,7 +104,7 @@ def _place(grid, points, elements, bits, orders, rows, capacity, grows, base, fu
     return count
 
 
-@njit(cache=True)
+@compiled
 def _undominated(top, group, prices, order, div):  # type: ignore[no-untyped-def]
     """Mark the placements that no other of the same group beats; `order` is sorted by group.
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from spaces.compiled import compiled
 from strategies.exact.exact_kernels import SLACK, fill_list, find_slot
 
 ENERGY, LATENCY, EDP, PARETO = range(4)
@@ -75,7 +75,7 @@ def new_archive(tensors: int, capacity: int = 4096) -> Archive:
     )
 
 
-@njit(cache=True)
+@compiled
 def no_better(mode, archive, energy, cycles):  # type: ignore[no-untyped-def]
     """True when nothing with at least this energy and these cycles can improve the archive."""
     n = archive.tally[0]
@@ -102,7 +102,7 @@ def no_better(mode, archive, energy, cycles):  # type: ignore[no-untyped-def]
     return first >= best * (1.0 - SLACK) and second >= other * (1.0 - SLACK)
 
 
-@njit(cache=True)
+@compiled
 def store(mode, archive, energy, cycles):  # type: ignore[no-untyped-def]
     """Place a design that improves the archive; returns its index."""
     if mode != PARETO or archive.tally[0] == 0:
@@ -134,7 +134,7 @@ def store(mode, archive, energy, cycles):  # type: ignore[no-untyped-def]
     return place
 
 
-@njit(cache=True)
+@compiled
 def list_of(grid, outer, machine, orders, starts, mask, base, full, below, run, lists):  # type: ignore[no-untyped-def]
     """The slot of the Pareto list for a base tile, made when it is asked for the first time."""
     width = outer.bits.shape[1] + (1 << 14)
@@ -165,7 +165,7 @@ def list_of(grid, outer, machine, orders, starts, mask, base, full, below, run, 
     return slot
 
 
-@njit(cache=True)
+@compiled
 def join(setting, static_pj, lists, slot, energy, load, cycles, archive, info):  # type: ignore[no-untyped-def]
     """Combine one inner choice with its list of outer ones; the archive takes what improves it."""
     for i in range(lists.begin[slot], lists.begin[slot] + lists.length[slot]):
@@ -185,7 +185,7 @@ def join(setting, static_pj, lists, slot, energy, load, cycles, archive, info): 
         archive.info[place, 6 + tensors :] = lists.tile[i]
 
 
-@njit(cache=True)
+@compiled
 def base_tile(mul, div, top, spatial, full, base):  # type: ignore[no-untyped-def]
     """Write the tile of an innermost placement with its spatial trips; False if it cannot be."""
     for r in range(top.shape[0]):
@@ -196,13 +196,13 @@ def base_tile(mul, div, top, spatial, full, base):  # type: ignore[no-untyped-de
     return True
 
 
-@njit(cache=True)
+@compiled
 def linear(part, share):  # type: ignore[no-untyped-def]
     """alpha + beta / share + gamma * share."""
     return part[0] + part[1] / share + part[2] * share
 
 
-@njit(cache=True)
+@compiled
 def gathered(fraction, group):  # type: ignore[no-untyped-def]
     """Fraction of accumulations left when `group` products are reduced before each."""
     if fraction >= 1.0 or group <= 1.0:
@@ -210,7 +210,7 @@ def gathered(fraction, group):  # type: ignore[no-untyped-def]
     return 1.0 - (1.0 - fraction) ** group
 
 
-@njit(cache=True)
+@compiled
 def port_cycles(coefficients, shared, mask, own_ports, inner, made, active, load):  # type: ignore[no-untyped-def]
     """Write the cycles of every port for one innermost placement under an outer keep mask.
 
@@ -229,7 +229,7 @@ def port_cycles(coefficients, shared, mask, own_ports, inner, made, active, load
             load[v] /= inner
 
 
-@njit(cache=True)
+@compiled
 def bound_leaf(coefficients, shared, last, least, cost):  # type: ignore[no-untyped-def]
     """Write what each tensor always pays by level outside; return the least sum of all tensors."""
     bound = 0.0
@@ -243,7 +243,7 @@ def bound_leaf(coefficients, shared, last, least, cost):  # type: ignore[no-unty
     return bound
 
 
-@njit(cache=True)
+@compiled
 def spread_tile(mul, div, tops, j, place, full, base):  # type: ignore[no-untyped-def]
     """`base_tile` of row j, without slices: this is the innermost loop of the search."""
     for r in range(base.shape[0]):
@@ -254,7 +254,7 @@ def spread_tile(mul, div, tops, j, place, full, base):  # type: ignore[no-untype
     return True
 
 
-@njit(cache=True)
+@compiled
 def least_inner(lean, j, shared, least, cost):  # type: ignore[no-untyped-def]
     """`bound_leaf` of row j from the energy coefficients alone, shape (n, T, L - 1, 3)."""
     bound = 0.0
@@ -269,7 +269,7 @@ def least_inner(lean, j, shared, least, cost):  # type: ignore[no-untyped-def]
     return bound
 
 
-@njit(cache=True)
+@compiled
 def price_mask(coefficients, shared, setting, where, cost, out):  # type: ignore[no-untyped-def]
     """Energy of the inner part under an outer keep mask [pJ], least energy of the outer part.
 
@@ -295,7 +295,7 @@ def price_mask(coefficients, shared, setting, where, cost, out):  # type: ignore
     return energy, outer
 
 
-@njit(cache=True)
+@compiled
 def promising(grid, machine, leaves, coefficients, fan, setting, archive):  # type: ignore[no-untyped-def]
     """Mark the innermost placements whose bound may improve the archive for some spatial choice."""
     tensors, ranks = grid.relevant.shape
@@ -320,7 +320,7 @@ def promising(grid, machine, leaves, coefficients, fan, setting, archive):  # ty
     return good
 
 
-@njit(cache=True)
+@compiled
 def scan(grid, outer, ideal, machine, orders, starts, leaves, coefficients, fan, setting, archive):  # type: ignore[no-untyped-def]
     """Join every innermost placement with every spatial choice and every outer placement.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from spaces.compiled import compiled
 
 
 def undominated(
@@ -30,7 +31,7 @@ def undominated(
     return np.sort(order[kept])
 
 
-@njit(cache=True)
+@compiled
 def _filter(
     features: NDArray[np.float64], groups: NDArray[np.int64], spare: int
 ) -> NDArray[np.bool_]:
