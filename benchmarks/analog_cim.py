@@ -17,12 +17,12 @@ import numpy as np
 
 from evaluators.accuracy.monarch import MonarchMatrix, project
 from evaluators.analog.analog_cim import AnalogCim
-from evaluators.analog.analog_numerics import Nonidealities
-from evaluators.analog.analog_technology import technology
-from evaluators.analog.cim_execution import execute
 from evaluators.analog.crossbar_simulator import simulate
-from spaces.cim.cim_mapping import RULES, CimChoices, CimDesigns, CimMappingSpace, one_design
-from spaces.cim.cim_model import CimModel, ProjectionSite, cim_model
+from evaluators.analog.execution import execute
+from evaluators.analog.numerics import Nonidealities
+from evaluators.analog.technology import technology
+from spaces.cim.mapping import RULES, CimChoices, CimDesigns, CimMappingSpace, one_design
+from spaces.cim.model import CimModel, ProjectionSite, cim_model
 from spaces.cim.monarch_shape import padded_square
 from spaces.workloads.transformer import TransformerShape
 

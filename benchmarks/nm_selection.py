@@ -22,8 +22,8 @@ from evaluators.accuracy.model_statistics import Calibration
 from evaluators.accuracy.nm_fidelity import NMFidelity
 from spaces.sparsity.nm_sparsity import DENSE_PATTERN
 from spaces.sparsity.nm_statistics import NMStatistics
-from strategies.nm.nm_program import NMSelection
-from strategies.nm.nm_selection import SelectionTask, select
+from strategies.nm.integer_program import NMSelection
+from strategies.nm.selection import SelectionTask, select
 
 METHODS = (
     "uniform",

@@ -1,8 +1,8 @@
 """Analog in-memory accelerators running a mapped model: arrays, area, energy, latency.
 
-Weights are stationary; one inference reads them once per token. Counts come from `cim_counts`, the
+Weights are stationary; one inference reads them once per token. Counts come from `counts`, the
 same that the command stream holds. Not modelled: leakage, embeddings and LM head, reprogramming
-(see `cim_streaming` for weights that do not stay).
+(see `streaming` for weights that do not stay).
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.analog.analog_technology import AnalogTechnology
-from evaluators.analog.cim_factors import (
+from evaluators.analog.prices import ENERGY_PARTS, StagePrice, price_stage
+from evaluators.analog.site_choices import (
     CountedChoices,
     SiteChoices,
     count_choices,
     distinct_choices,
 )
-from evaluators.analog.cim_prices import ENERGY_PARTS, StagePrice, price_stage
+from evaluators.analog.technology import AnalogTechnology
 from evaluators.evaluation import Evaluation
-from spaces.cim.cim_mapping import CimDesigns
-from spaces.cim.cim_model import CimModel, ProjectionSite
+from spaces.cim.mapping import CimDesigns
+from spaces.cim.model import CimModel, ProjectionSite
 
 Floats = NDArray[np.float64]
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.accuracy.monarch import MonarchMatrix
-from evaluators.analog.analog_numerics import IDEAL, Nonidealities, bitline_sums
-from evaluators.analog.cim_commands import CommandStream, Opcode
-from spaces.cim.cim_placement import Placement
+from evaluators.analog.commands import CommandStream, Opcode
+from evaluators.analog.numerics import IDEAL, Nonidealities, bitline_sums
+from spaces.cim.placement import Placement
 
 Array = NDArray[np.float64]
 Weight = MonarchMatrix | Array

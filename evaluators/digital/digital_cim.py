@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.digital.digital_bill import MacroOptions
-from evaluators.digital.digital_cim_macro import MacroCost, macro_cost
-from evaluators.digital.digital_cim_mapping import Coverage, coverage
-from evaluators.digital.digital_logic import FloatArray
-from evaluators.digital.digital_technology import (
+from evaluators.digital.adders import FloatArray
+from evaluators.digital.bill_of_material import MacroOptions
+from evaluators.digital.coverage import Coverage, coverage
+from evaluators.digital.macro_cost import MacroCost, macro_cost
+from evaluators.digital.technology import (
     BUFFER_READ_PJ_PER_BIT,
     BUFFER_WRITE_PJ_PER_BIT,
     CELL_WRITE_PJ_PER_BIT,

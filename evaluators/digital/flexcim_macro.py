@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evaluators.digital.digital_bill import Pipeline
+from evaluators.digital.bill_of_material import Pipeline
 from evaluators.digital.flexcim_tiles import (
     IDLE,
     BoolArray,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from spaces.cim.cim_mapping import CimChoices, CimMappingSpace
-from spaces.cim.cim_model import CimModel, ProjectionSite
 from spaces.cim.digital_cim import DigitalCimSpace
+from spaces.cim.mapping import CimChoices, CimMappingSpace
+from spaces.cim.model import CimModel, ProjectionSite
 from spaces.formats.format_space import FormatSpace
 from spaces.parameter_space import ParameterSpace
 from spaces.product_space import ProductSpace

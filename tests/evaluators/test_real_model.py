@@ -31,7 +31,7 @@ from evaluators.accuracy.pruning import nm_mask
 from evaluators.accuracy.reference_text import file_text, python_reference_text
 from evaluators.accuracy.streamed_model import StreamedModel
 from spaces.sparsity.nm_sparsity import NMPattern, candidate_patterns
-from strategies.nm.nm_selection import SelectionTask, select
+from strategies.nm.selection import SelectionTask, select
 
 pytestmark = pytest.mark.llm
 

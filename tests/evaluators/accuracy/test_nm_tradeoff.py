@@ -9,7 +9,7 @@ from evaluators.accuracy.model_statistics import Calibration
 from evaluators.accuracy.nm_fidelity import NMFidelity
 from evaluators.accuracy.nm_tradeoff import NMTradeoff, RetainedSaliency, model_space
 from evaluators.digital.digital_cim import CimOptions, Residency
-from strategies.nm.nm_selection import selection_strategy
+from strategies.nm.selection import selection_strategy
 
 pytestmark = pytest.mark.llm
 

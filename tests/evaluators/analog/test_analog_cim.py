@@ -7,9 +7,9 @@ import pytest
 
 from evaluators.analog.adc import AdcLaw, LinearTime, RampAdc
 from evaluators.analog.analog_cim import AnalogCim, segments
-from evaluators.analog.analog_technology import AnalogTechnology, technology
+from evaluators.analog.technology import AnalogTechnology, technology
 from evaluators.evaluation import Evaluator
-from spaces.cim.cim_mapping import (
+from spaces.cim.mapping import (
     MAPPINGS,
     PACKINGS,
     RULES,
@@ -18,7 +18,7 @@ from spaces.cim.cim_mapping import (
     CimMappingSpace,
     one_design,
 )
-from spaces.cim.cim_model import CimModel, ProjectionSite, cim_model
+from spaces.cim.model import CimModel, ProjectionSite, cim_model
 from spaces.workloads.transformer import TransformerShape
 
 BERT = TransformerShape("bert_large", 1024, 16, 4096, 30522, encoder_layers=24)

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluators.digital.digital_bill import MacroOptions, Pipeline
+from evaluators.digital.bill_of_material import MacroOptions, Pipeline
+from evaluators.digital.coverage import coverage, covering_pattern
 from evaluators.digital.digital_cim import (
     CimOptions,
     DigitalCimEvaluator,
@@ -13,8 +14,7 @@ from evaluators.digital.digital_cim import (
     Residency,
     gemm_layers,
 )
-from evaluators.digital.digital_cim_macro import macro_cost
-from evaluators.digital.digital_cim_mapping import coverage, covering_pattern
+from evaluators.digital.macro_cost import macro_cost
 from spaces.cim.digital_cim import ARCHITECTURES, Architecture, CimBatch, MacroBatch, machine_batch
 from spaces.sparsity.nm_sparsity import NMBatch, NMPattern, candidate_patterns
 from spaces.workloads.workload import TensorClass, Workload, matmul

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluators.digital.digital_bill import MacroOptions, Pipeline
+from evaluators.digital.bill_of_material import MacroOptions, Pipeline
 from evaluators.digital.digital_cim import CimOptions, DigitalCimEvaluator, GemmLayer, Residency
 from evaluators.digital.flexcim_macro import FlexCimMachine, run_matmul
 from evaluators.digital.flexcim_tiles import BoolArray, MacroGeometry, compress_tiles
