@@ -16,6 +16,7 @@ import numpy as np
 from spaces.space import Space
 from strategies.reporting.study_result import StudyResult
 from strategies.tracking.child_runs import flattened, plain_name, shown_metrics, shown_params
+from strategies.tracking.finished_runs import FinishedRun, write_runs
 from strategies.tuning.trial_batch import StudyMeta, TrialBatch
 
 if TYPE_CHECKING:
@@ -96,38 +97,35 @@ class RunWriter:
             if not token:
                 return runs
 
-    def write_children(self, batch: TrialBatch, numbers: Sequence[int]) -> None:
-        """Write a child run for every trial of the batch that has none.
+    def write_children(self, trials: Iterable[tuple[TrialBatch, Sequence[int]]]) -> None:
+        """Write a child run, all of them together, for every trial that has none.
 
         Args:
-            batch: Trials, in order.
-            numbers: Their numbers, length n.
+            trials: Batches, each with the numbers of its trials.
         """
-        todo = [i for i, number in enumerate(numbers) if number not in self.written]
-        described = _described(self.space, batch, todo)
-        for index, design in zip(todo, described, strict=True):
-            self._write_child(batch, index, numbers[index], design)
+        runs: dict[int, FinishedRun] = {}
+        for batch, numbers in trials:
+            todo = [i for i, number in enumerate(numbers) if number not in self.written]
+            for index, design in zip(todo, _described(self.space, batch, todo), strict=True):
+                runs[numbers[index]] = self._child(batch, index, numbers[index], design)
+        write_runs(self.client, self.experiment_id, list(runs.values()))
+        self.written |= set(runs)
 
-    def _write_child(
+    def _child(
         self, batch: TrialBatch, index: int, number: int, design: Mapping[str, Any]
-    ) -> None:
-        from mlflow.entities import Metric, Param
-
+    ) -> FinishedRun:
+        """What the child run of one trial says."""
         ended_ms = int(batch.finished_unix_s * 1000)
-        began_ms = int((batch.finished_unix_s - batch.seconds / len(batch)) * 1000)
-        run_id = self._unfinished.pop(number, None)
-        if run_id is None:
-            tags = {**self._child_tags(batch, index, number), PARENT_TAG: self.parent_id}
-            run = self.client.create_run(
-                self.experiment_id, start_time=began_ms, tags=tags, run_name=f"trial {number:05d}"
-            )
-            run_id = run.info.run_id
-        metrics = [Metric(k, v, ended_ms, 0) for k, v in shown_metrics(batch, index).items()]
-        params = [Param(k, v) for k, v in shown_params(design).items()]
-        self.client.log_batch(run_id, metrics=metrics, params=params)
-        status = "FAILED" if index in batch.evaluation.failures else "FINISHED"
-        self.client.set_terminated(run_id, status, ended_ms)
-        self.written.add(number)
+        return FinishedRun(
+            name=f"trial {number:05d}",
+            status="FAILED" if index in batch.evaluation.failures else "FINISHED",
+            began_ms=int((batch.finished_unix_s - batch.seconds / len(batch)) * 1000),
+            ended_ms=ended_ms,
+            tags={**self._child_tags(batch, index, number), PARENT_TAG: self.parent_id},
+            params=shown_params(design),
+            metrics=shown_metrics(batch, index),
+            run_id=self._unfinished.get(number),
+        )
 
     def _child_tags(self, batch: TrialBatch, index: int, number: int) -> dict[str, str]:
         state = "feasible" if batch.evaluation.feasible[index] else "infeasible"
@@ -136,17 +134,23 @@ class RunWriter:
             tags |= {"state": "failed", "reason": batch.evaluation.failures[index][:500]}
         return tags | (dict(batch.tags[index]) if batch.tags else {})
 
-    def write_history(self, batch: TrialBatch) -> None:
-        """Add the batch to the parent's metric histories: `search/` always, `best/` on a gain."""
+    def write_history(self, batches: Sequence[TrialBatch]) -> None:
+        """Add trials to the parent's metric histories: `search/` always, `best/` on a gain."""
         from mlflow.entities import RunTag
 
-        stop = batch.first + len(batch)
-        metrics = [*self._improvements(batch), *self._values(batch)]
+        metrics = [
+            m for batch in batches for m in (*self._improvements(batch), *self._values(batch))
+        ]
+        stop = batches[-1].first + len(batches[-1]) if batches else 0
         if stop > self._history_from:
-            for start in range(0, len(metrics), _METRICS_PER_CALL):
-                part = metrics[start : start + _METRICS_PER_CALL]
-                self.client.log_batch(self.parent_id, metrics=part)
+            self._log_metrics(metrics)
             self.client.log_batch(self.parent_id, tags=[RunTag(HISTORY_TAG, str(stop))])
+
+    def _log_metrics(self, metrics: Sequence[Metric]) -> None:
+        """Log metrics of the parent run in as few calls as MLflow allows."""
+        for start in range(0, len(metrics), _METRICS_PER_CALL):
+            part = metrics[start : start + _METRICS_PER_CALL]
+            self.client.log_batch(self.parent_id, metrics=part)
 
     def write_late_gains(self, result: StudyResult) -> None:
         """Add the gains of trials beyond the histories to `best/`."""
@@ -200,10 +204,7 @@ class RunWriter:
             Metric(plain_name(k), float(v), now_ms, 0) for k, v in metrics.items() if np.isfinite(v)
         ]
         texts = [RunTag(k, str(v)[:5000]) for k, v in tags.items()]
-        for start in range(0, len(entries), _METRICS_PER_CALL):
-            self.client.log_batch(
-                self.parent_id, metrics=entries[start : start + _METRICS_PER_CALL]
-            )
+        self._log_metrics(entries)
         self.client.log_batch(self.parent_id, tags=texts)
 
     def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:

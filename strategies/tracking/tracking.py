@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -217,20 +217,20 @@ class MlflowTracker:
             last = min(recorded, MAX_HISTORY_TRIALS)
             while done < last:
                 stop = min(done + (CHUNK if done < self._quota else LARGE_CHUNK), last)
-                for batch in list(
-                    reader.batches(done, stop)
-                ):  # no open read while runs are written
-                    self._write(writer, batch)
+                self._write(writer, list(reader.batches(done, stop)))
                 done = stop
             done = max(done, recorded)
             if closing and done >= self._recorded:
                 return
 
-    def _write(self, writer: RunWriter, batch: TrialBatch) -> None:
+    def _write(self, writer: RunWriter, batches: Sequence[TrialBatch]) -> None:
         """Child runs while the quota lasts, and the histories."""
-        if batch.first < self._quota:
-            writer.write_children(batch, range(batch.first, batch.first + len(batch)))
-        writer.write_history(batch)
+        writer.write_children(
+            (batch, range(batch.first, batch.first + len(batch)))
+            for batch in batches
+            if batch.first < self._quota
+        )
+        writer.write_history(batches)
 
     def _fail(self, trouble: Exception) -> None:
         self.error = (
@@ -266,7 +266,7 @@ class MlflowTracker:
         missing = sorted({n for numbers in chosen.values() for n in numbers} - writer.written)
         for start in range(0, len(missing), CHUNK):
             numbers = missing[start : start + CHUNK]
-            writer.write_children(result.reader.trials(numbers), numbers)
+            writer.write_children([(result.reader.trials(numbers), numbers)])
         counts = {f"search/child_runs_{kind}": float(len(v)) for kind, v in chosen.items()}
         return counts | {
             "search/child_runs": float(len(writer.written)),

@@ -222,7 +222,7 @@ def test_a_store_that_breaks_does_not_end_the_study(
         raise ConnectionError("gone: http://me:secret@host/api")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_writer.RunWriter, "_write_child", broken)
+        patch.setattr(run_writer, "write_runs", broken)
         result, tracker = tracked.run(25)
     assert result.n_trials == 25
     assert tracker.error is not None
