@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluators.accuracy.nm_fidelity import NMFidelity
 from evaluators.digital.digital_cim import CimOptions, DigitalCimEvaluator, GemmLayer
@@ -20,6 +21,8 @@ from evaluators.evaluation import Evaluation, Evaluator
 from spaces.cim.digital_cim import CimBatch, MacroBatch, machine_batch
 from spaces.sparsity.nm_sparsity import NMBatch, NMPattern, NMSpace, candidate_patterns
 from spaces.sparsity.nm_statistics import Granularity, NMStatistics, unit_names
+
+FloatArray = NDArray[np.float64]
 
 BASELINES = ("4:8", "2:4", "2:8", "1:4", "1:8", "1:1")
 """Uniform assignments that every study should see first."""
@@ -118,6 +121,14 @@ class NMTradeoff:
     def statistics(self) -> NMStatistics:
         """Statistics of the model's units, for selection strategies."""
         return self.fidelity.statistics(self.fidelity.calibration.seed)
+
+    def unit_costs(self, patterns: Sequence[NMPattern]) -> Mapping[str, FloatArray]:
+        """`latency_cycles` and `energy_pj` of every unit under every pattern, shape (L, q).
+
+        Their sums over the units are the metrics, leakage aside.
+        """
+        table = self.hardware.layer_table(self._machines(1), patterns).metrics
+        return {name: values.reshape(-1, len(patterns)) for name, values in table.items()}
 
     def comparison(self, design: NMBatch) -> Mapping[str, list[dict[str, Any]]]:
         """The design and uniform assignments, all measured on held-out text."""

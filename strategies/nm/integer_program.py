@@ -179,6 +179,14 @@ def sparsity_of(program: NMProgram, choice: NDArray[np.int64]) -> float:
     return float(program.share @ sparsity[choice])
 
 
+def within_budgets(program: NMProgram, choice: NDArray[np.int64]) -> bool:
+    """True if an assignment keeps every budget."""
+    rows = np.arange(len(choice))
+    return all(
+        budget.cost[rows, choice].sum() <= budget.limit for budget in program.budgets.values()
+    )
+
+
 def smallest_tolerance(program: NMProgram) -> float:
     """Least deviation from the target sparsity that any assignment reaches, budgets included.
 

@@ -6,9 +6,8 @@ fidelity; what it measured is kept, so that it can be compared in pairs over the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import sqrt
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,13 +17,9 @@ from spaces.space import Columns
 from spaces.sparsity.nm_sparsity import DENSE_PATTERN, NMPattern
 from spaces.sparsity.nm_statistics import NMStatistics
 from strategies.nm.integer_program import DEFAULT_TOLERANCE, ImpossibleSelection, NMSelection
+from strategies.nm.method_comparison import Key, MethodComparison, pattern_rows
 from strategies.nm.selection import SelectionTask, select
-
-REFERENCE_METHOD = "uniform"
-"""The method that gains are measured against."""
-
-Key = tuple[str, float, int]
-"""(method, target sparsity, calibration seed)."""
+from strategies.nm.selection_strategy import PricesUnits, unit_budgets
 
 
 class FidelitySource(Protocol):
@@ -51,11 +46,15 @@ class SelectedFidelity:
         fidelity: The model.
         tolerance: Allowed deviation from the target sparsity.
         dense_ends: Number of first and of last units forced dense, inside the constraint.
+        hardware: Prices units, for `budgets`.
+        budgets: Metric of `hardware` -> largest total over the model.
     """
 
     fidelity: FidelitySource
     tolerance: float = DEFAULT_TOLERANCE
     dense_ends: int = 0
+    hardware: PricesUnits | None = None
+    budgets: Mapping[str, float] = field(default_factory=dict)
     _rows: dict[Key, dict[str, float]] = field(default_factory=dict, init=False)
     _selections: dict[Key, NMSelection] = field(default_factory=dict, init=False)
 
@@ -89,52 +88,61 @@ class SelectedFidelity:
                 "tolerance": selection.tolerance,
                 "note": selection.note,
             },
-            "tables": {"Methods at equal sparsity, mean over seeds": self.comparison_rows()},
+            "tables": {"Methods at equal sparsity, mean over seeds": self.methods.table()},
             "texts": {title: picture(selection.assignment, statistics)},
         }
 
-    def comparison_rows(self) -> list[dict[str, Any]]:
-        """Mean loss per method and target, and its paired gain over uniform [+- standard error]."""
-        rows = []
-        for method, target in sorted({key[:2] for key in self._rows}, key=lambda k: (k[1], k[0])):
-            seeds = [key[2] for key in self._rows if key[:2] == (method, target)]
-            losses = [self._rows[(method, target, seed)]["fidelity_loss"] for seed in seeds]
-            gain, error = self._paired(method, target, seeds)
-            rows.append(
-                {
-                    "target_sparsity": target,
-                    "method": method,
-                    "seeds": len(seeds),
-                    "fidelity_loss": float(np.mean(losses)),
-                    "gain_over_uniform": gain,
-                    "standard_error": error,
-                }
+    def survey(self, designs: Columns) -> Mapping[str, Any]:
+        """One picture per target: the N:M of every layer by every method, at its first seed."""
+        heat_maps = {}
+        for target in sorted({key[1] for key in _keys(designs)}):
+            chosen: dict[str, Key] = {}
+            for key in sorted(_keys(designs), key=lambda key: key[2]):
+                if key[1] == target:
+                    chosen.setdefault(key[0], key)
+            rows = pattern_rows(
+                {method: self.selection(key).assignment for method, key in chosen.items()},
+                self.fidelity.statistics(next(iter(chosen.values()))[2]),
             )
-        return rows
+            heat_maps[f"nm_per_layer_at_{target:.0%}".replace("%", "_percent")] = {
+                "rows": rows,
+                "x": "layer",
+                "y": "block",
+                "colour": "density",
+                "number": "N:M",
+                "panel": "method",
+            }
+        return {"heat_maps": heat_maps}
 
-    def _paired(self, method: str, target: float, seeds: Sequence[int]) -> tuple[float, float]:
-        """Mean loss saved over uniform on the seeds both have, and its standard error."""
-        common = [seed for seed in seeds if (REFERENCE_METHOD, target, seed) in self._rows]
-        gains = [
-            self._rows[(REFERENCE_METHOD, target, seed)]["fidelity_loss"]
-            - self._rows[(method, target, seed)]["fidelity_loss"]
-            for seed in common
-        ]
-        if len(gains) < 2:
-            return (gains[0] if gains else float("nan")), float("nan")
-        return float(np.mean(gains)), float(np.std(gains, ddof=1) / sqrt(len(gains)))
+    @property
+    def methods(self) -> MethodComparison:
+        """Everything measured so far, by this process."""
+        return MethodComparison(self._rows)
+
+    def selection(self, key: Key) -> NMSelection:
+        """The proven optimal assignment of one row."""
+        if key not in self._selections:
+            method, target, _ = key
+            statistics = self._offered(key)
+            ends = {*statistics.layers[: self.dense_ends]}
+            ends |= {*statistics.layers[len(statistics.layers) - self.dense_ends :]}
+            task = SelectionTask(
+                statistics,
+                target,
+                self.tolerance,
+                frozenset(ends),
+                unit_budgets(self.hardware, statistics.patterns, self.budgets),
+            )
+            name = method.rpartition("_m")[0] if _group(method) else method
+            self._selections[key] = select(name, task)
+        return self._selections[key]
 
     def _row(self, key: Key) -> dict[str, float]:
         """Metrics of one selection, measured once."""
         if key not in self._rows:
-            statistics = self._offered(key)
-            ends = {*statistics.layers[: self.dense_ends]}
-            ends |= {*statistics.layers[len(statistics.layers) - self.dense_ends :]}
-            task = SelectionTask(statistics, key[1], self.tolerance, frozenset(ends))
-            selection = select(key[0].rpartition("_m")[0] if _group(key[0]) else key[0], task)
-            self._selections[key] = selection
+            selection = self.selection(key)
             measured = self.fidelity.measure(selection.assignment, key[2])
-            self._rows[key] = {**measured, **_selection_metrics(selection, statistics)}
+            self._rows[key] = {**measured, **_selection_metrics(selection, self._offered(key))}
         return self._rows[key]
 
     def _offered(self, key: Key) -> NMStatistics:
@@ -149,28 +157,19 @@ class SelectedFidelity:
 
 def picture(assignment: Mapping[str, NMPattern], statistics: NMStatistics) -> str:
     """Blocks as lines, their layers as columns, `N:M` in the cells."""
-    blocks = list(dict.fromkeys(statistics.blocks))
-    short = {
-        name: name.removeprefix(f"{block}.")
-        for name, block in zip(statistics.layers, statistics.blocks, strict=True)
-    }
-    columns = list(dict.fromkeys(short.values()))
-    width = max(len(text) for text in [*blocks, "block"])
-    cells = {
-        (block, short[name]): str(assignment[name])
-        for name, block in zip(statistics.layers, statistics.blocks, strict=True)
-    }
-    sizes = [max(len(column.rpartition(".")[2]), 6) for column in columns]
-    lines = [
-        "  ".join(
-            [f"{'block':{width}}"]
-            + [f"{c.rpartition('.')[2]:>{s}}" for c, s in zip(columns, sizes, strict=True)]
-        )
-    ]
-    for block in blocks:
-        row = [f"{cells.get((block, c), ''):>{s}}" for c, s in zip(columns, sizes, strict=True)]
-        lines.append("  ".join([f"{block:{width}}", *row]))
-    return "\n".join(lines)
+    rows = pattern_rows({"": assignment}, statistics)
+    columns = list(dict.fromkeys(row["layer"] for row in rows))
+    sizes = [max(len(column), 5) for column in columns]
+    width = max(len(text) for text in [*statistics.blocks, "block"])
+    cells = {(row["block"], row["layer"]): row["N:M"] for row in rows}
+
+    def line(head: str, texts: Iterable[str]) -> str:
+        aligned = (f"{text:>{size}}" for text, size in zip(texts, sizes, strict=True))
+        return "  ".join([f"{head:{width}}", *aligned])
+
+    blocks = dict.fromkeys(statistics.blocks)
+    body = [line(block, (cells.get((block, c), "") for c in columns)) for block in blocks]
+    return "\n".join([line("block", columns), *body])
 
 
 def _selection_metrics(selection: NMSelection, statistics: NMStatistics) -> dict[str, float]:

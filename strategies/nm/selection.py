@@ -8,27 +8,24 @@ Every method is a cost table for the program of `integer_program`, over plain st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.evaluation import Evaluation
-from spaces.space import Columns
-from spaces.sparsity.nm_sparsity import NMBatch, NMPattern, NMSpace
+from spaces.sparsity.nm_sparsity import NMPattern
 from spaces.sparsity.nm_statistics import NMStatistics
 from strategies.nm.integer_program import (
     DEFAULT_TOLERANCE,
     ROUNDING,
     Budget,
-    ImpossibleSelection,
     NMProgram,
     NMSelection,
     smallest_tolerance,
     solve,
     sparsity_of,
+    within_budgets,
 )
 
 FloatArray = NDArray[np.float64]
@@ -135,9 +132,11 @@ def flow_released(task: SelectionTask) -> NMSelection:
     that the sparsity reached is below the target.
 
     Raises:
-        ValueError: If the units are not the model's blocks.
+        ValueError: If the units are not the model's blocks, or there are budgets.
     """
     statistics = task.statistics
+    if task.budgets:
+        raise ValueError("flow_released: the released solver knows no budgets; use another method")
     if set(statistics.layers) != set(statistics.released_presence):
         raise ValueError("flow_released: it selects per block; set granularity=block")
     presence = _scaled(np.array([statistics.released_presence[b] for b in statistics.layers]))
@@ -190,8 +189,8 @@ def uniform(task: SelectionTask) -> NMSelection:
     Where the target lies between two N, both are used, spread evenly over depth: the running
     excess over the target decides.
 
-    Raises:
-        ImpossibleSelection: If that misses the target by more than the tolerance.
+    Where that misses the target by more than the tolerance, or a budget, the nearest numbers that
+    do not are found by the integer program.
     """
     statistics = task.statistics
     density, carried = task.free_density, 0.0
@@ -207,7 +206,7 @@ def uniform(task: SelectionTask) -> NMSelection:
     program = task.program(cost)
     choice = np.nanargmin(cost, axis=1)
     sparsity = sparsity_of(program, choice)
-    if abs(sparsity - task.target_sparsity) > task.tolerance:
+    if abs(sparsity - task.target_sparsity) > task.tolerance or not within_budgets(program, choice):
         return solve(program)
     objective = float(cost[np.arange(len(choice)), choice].sum())
     found = NMSelection(
@@ -266,102 +265,3 @@ def _nearest_density(task: SelectionTask, density: FloatArray, group: int) -> Fl
     share = task.statistics.parameters / task.statistics.parameters.sum()
     cost = np.abs(kept[None, :] - density[:, None]) * share[:, None]
     return np.where(usable[None, :], cost, np.nan)
-
-
-class DescribesModel(Protocol):
-    """An evaluator that knows a model's statistics."""
-
-    def statistics(self) -> NMStatistics:
-        """Statistics of the units that share an N:M."""
-        ...
-
-
-def selection_strategy(
-    space: NMSpace,
-    evaluator: DescribesModel,
-    method: str = "retained_saliency",
-    target_sparsities: Sequence[float] = (0.5, 0.6, 0.7, 0.8),
-    tolerance: float = DEFAULT_TOLERANCE,
-) -> NMSelectionStrategy:
-    """The strategy for a study whose evaluator describes its model.
-
-    Args:
-        space: The N:M space; methods choose among its candidates.
-        evaluator: Gives the statistics.
-        method: Name, see `METHODS`.
-        target_sparsities: One assignment each.
-        tolerance: Allowed deviation from them.
-
-    Raises:
-        ValueError: If the evaluator has no statistics or the method does not exist.
-    """
-    if not hasattr(evaluator, "statistics"):
-        raise ValueError(
-            f"strategy: {type(evaluator).__name__} has no statistics of a model; use an evaluator "
-            "such as nm_tradeoff"
-        )
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    statistics = evaluator.statistics().offering(space.patterns)
-    tasks = [
-        SelectionTask(statistics, target, tolerance, space.forced_dense)
-        for target in target_sparsities
-    ]
-    return NMSelectionStrategy(space, method, tasks)
-
-
-class NMSelectionStrategy:
-    """A selection method as a strategy: it asks for one assignment per target sparsity, then stops.
-
-    Assignments that it was told of already (on resume, or as baselines) are not asked for again.
-
-    Attributes:
-        space: The N:M space; its layers are the units of the statistics.
-        method: Name of the method.
-        tasks: One per target sparsity.
-        selections: What was selected so far, with certificates.
-    """
-
-    def __init__(self, space: NMSpace, method: str, tasks: Sequence[SelectionTask]) -> None:
-        self.space = space
-        self.method = method
-        self.tasks = list(tasks)
-        self.selections: list[NMSelection] = []
-        self._told: set[bytes] = set()
-
-    def ask(self, n: int) -> Columns:
-        """The next n targets' assignments; fewer, even none, at the end."""
-        found: list[NDArray[np.int64]] = []
-        while len(found) < n and len(self.selections) < len(self.tasks):
-            self.selections.append(select(self.method, self.tasks[len(self.selections)]))
-            choice = self._in_space(self.selections[-1])
-            if choice.tobytes() not in self._told:
-                found.append(choice)
-        if not found:
-            return {name: np.zeros(0, dtype=np.int64) for name in self.space.parameters}
-        return self.space.encode(NMBatch(self.space.layers, self.space.patterns, np.stack(found)))
-
-    def tell(self, columns: Columns, evaluation: Evaluation) -> None:
-        """Remember what has been evaluated."""
-        if len(evaluation):
-            self._told |= {row.tobytes() for row in self.space.decode(columns).choice}
-
-    def _in_space(self, selection: NMSelection) -> NDArray[np.int64]:
-        """Indices of the chosen patterns among the space's candidates.
-
-        Raises:
-            ImpossibleSelection: If the space does not offer a chosen pattern.
-        """
-        assignment = selection.assignment
-        offered = {pattern: index for index, pattern in enumerate(self.space.patterns)}
-        dense = next((i for p, i in offered.items() if p.is_dense), None)
-        indices = []
-        for name in self.space.layers:
-            pattern = assignment[name]
-            index = dense if pattern.is_dense else offered.get(pattern)
-            if index is None:
-                raise ImpossibleSelection(
-                    f"layer {name!r}: the method chose {pattern}, which the space does not offer"
-                )
-            indices.append(index)
-        return np.array(indices, dtype=np.int64)

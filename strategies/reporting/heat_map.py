@@ -24,7 +24,7 @@ class HeatMap:
         rows: The table; of rows that share a cell the last one is drawn.
         x, y: Columns whose values are the places of a cell.
         colour: Column that colours a cell: words, or numbers.
-        number: Column written into a cell, a share shown in percent.
+        number: Column written into a cell: a share, shown in percent, or a word.
         panel: Column that divides the rows into panels; empty = one panel.
     """
 
@@ -50,11 +50,13 @@ def heat_map_figure(heat_map: HeatMap) -> Figure:
         for row in heat_map.rows:
             if panel is None or row[heat_map.panel] == panel:
                 place = (across.index(row[heat_map.x]), down.index(row[heat_map.y]))
-                _cell(axis, place, colours[row[heat_map.colour]], float(row[heat_map.number]))
+                _cell(axis, place, colours[row[heat_map.colour]], row[heat_map.number])
     if any(isinstance(value, str) for value in colours):
         swatches = [Patch(color=colour, label=value) for value, colour in colours.items()]
         figure.legend(handles=swatches, loc="outside right upper", fontsize=8)
-    figure.suptitle(f"{heat_map.colour} (in the cells: {heat_map.number}, %)", fontsize=9)
+    words = any(isinstance(row[heat_map.number], str) for row in heat_map.rows)
+    unit = "" if words else ", %"
+    figure.suptitle(f"{heat_map.colour} (in the cells: {heat_map.number}{unit})", fontsize=9)
     return figure
 
 
@@ -93,7 +95,8 @@ def _label(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:.3g}"
 
 
-def _cell(axis: Axes, place: tuple[int, int], colour: Colour, number: float) -> None:
+def _cell(axis: Axes, place: tuple[int, int], colour: Colour, content: Any) -> None:
     corner = (place[0] - 0.5, place[1] - 0.5)
     axis.add_patch(Rectangle(corner, 1, 1, facecolor=colour, edgecolor="white"))
-    axis.text(*place, f"{100 * number:.0f}", ha="center", va="center", fontsize=8)
+    text = content if isinstance(content, str) else f"{100 * float(content):.0f}"
+    axis.text(*place, text, ha="center", va="center", fontsize=8)

@@ -9,7 +9,7 @@ from evaluators.accuracy.model_statistics import Calibration
 from evaluators.accuracy.nm_fidelity import NMFidelity
 from evaluators.accuracy.nm_tradeoff import NMTradeoff, RetainedSaliency, model_space
 from evaluators.digital.digital_cim import CimOptions, Residency
-from strategies.nm.selection import selection_strategy
+from strategies.nm.selection_strategy import selection_strategy
 
 pytestmark = pytest.mark.llm
 
@@ -57,6 +57,21 @@ def test_sparser_is_faster_and_loses_more(tradeoff: NMTradeoff) -> None:
     assert (np.diff(metrics["energy_pj"]) < 0).all()
     assert (np.diff(metrics["lost_saliency"]) > 0).all()
     assert metrics["lost_saliency"][0] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_costs_of_units_sum_to_the_metrics_and_bind_a_selection(tradeoff: NMTradeoff) -> None:
+    space = model_space(tradeoff.fidelity, group_sizes=(2, 4, 8), kept=None)
+    free = selection_strategy(space, tradeoff, target_sparsities=(0.5,)).ask(1)
+    design = space.decode(free)
+    metrics = tradeoff.evaluate(design).metrics
+    rows = np.arange(len(space.layers))
+    for name, cost in tradeoff.unit_costs(space.patterns).items():
+        assert cost[rows, design.choice[0]].sum() == pytest.approx(metrics[name][0], rel=1e-12)
+    limit = 0.98 * float(metrics["latency_cycles"][0])
+    bound = selection_strategy(
+        space, tradeoff, target_sparsities=(0.5,), budgets={"latency_cycles": limit}
+    ).ask(1)
+    assert tradeoff.evaluate(space.decode(bound)).metrics["latency_cycles"][0] <= limit * (1 + 1e-9)
 
 
 def test_the_explained_design_is_measured_beside_uniform_ones(tradeoff: NMTradeoff) -> None:

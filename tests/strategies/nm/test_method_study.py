@@ -1,13 +1,15 @@
 """Selection methods as a study: keys, pairing over seeds, failures, the picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 
 from spaces.sparsity.nm_sparsity import NMPattern
 from spaces.sparsity.nm_statistics import NMStatistics
+from strategies.nm.integer_program import FloatArray
 from strategies.nm.method_study import SelectedFidelity, picture
+from strategies.reporting.heat_map import HeatMap, heat_map_figure
 from tests.strategies.nm.test_selection import synthetic
 
 
@@ -28,6 +30,14 @@ class KnownModel:
         return {"fidelity_loss": float(1 - kept + 0.01 * (seed % 2))}
 
 
+class PricedModel:
+    """Twelve layers whose latency is their number times their density."""
+
+    def unit_costs(self, patterns: Sequence[NMPattern]) -> Mapping[str, FloatArray]:
+        density = np.array([pattern.density for pattern in patterns])
+        return {"latency_cycles": (1.0 + np.arange(12))[:, None] * density[None, :]}
+
+
 def columns(*rows: tuple[str, float, int]) -> dict[str, np.ndarray]:
     methods, targets, seeds = zip(*rows, strict=True)
     return {
@@ -45,12 +55,10 @@ def test_rows_are_measured_once_and_compared_in_pairs() -> None:
     again = evaluator.evaluate(columns(*rows)).metrics["fidelity_loss"]
     np.testing.assert_array_equal(first, again)
     assert model.measured == len(rows)
-    table = {row["method"]: row for row in evaluator.comparison_rows()}
+    gain = evaluator.methods.gain("retained_saliency", "uniform", 0.5, "fidelity_loss")
     gains = first[:3] - first[3:]
-    assert table["retained_saliency"]["gain_over_uniform"] == pytest.approx(gains.mean())
-    error = gains.std(ddof=1) / np.sqrt(3)
-    assert table["retained_saliency"]["standard_error"] == pytest.approx(error)
-    assert table["uniform"]["gain_over_uniform"] == 0.0
+    assert gain.mean == pytest.approx(gains.mean())
+    assert gain.standard_error == pytest.approx(gains.std(ddof=1) / np.sqrt(3))
 
 
 def test_certificate_sparsity_and_retained_saliency_are_metrics() -> None:
@@ -81,6 +89,33 @@ def test_dense_ends_stay_dense_inside_the_target() -> None:
     assert lines[1].split()[:2] == ["h.0", "1:1"]
     assert lines[-1].split()[-1] == "1:1"
     assert account["selection"]["certified"]
+
+
+def test_budgets_need_hardware_and_bind() -> None:
+    model = PricedModel()
+    row = columns(("retained_saliency", 0.5, 0))
+    free = SelectedFidelity(KnownModel(), 0.02).selection(("retained_saliency", 0.5, 0))
+    cost = model.unit_costs(free.patterns)["latency_cycles"]
+    used = float(cost[np.arange(12), free.choice].sum())
+    limited = SelectedFidelity(
+        KnownModel(), 0.02, hardware=model, budgets={"latency_cycles": 0.9 * used}
+    )
+    found = limited.selection(("retained_saliency", 0.5, 0))
+    assert float(cost[np.arange(12), found.choice].sum()) <= 0.9 * used + 1e-9
+    with pytest.raises(ValueError, match="no hardware to price layers with"):
+        SelectedFidelity(KnownModel(), budgets={"latency_cycles": 1.0}).evaluate(row)
+
+
+def test_survey_pictures_every_layer_by_every_method() -> None:
+    designs = columns(("uniform", 0.5, 1), ("owl", 0.5, 0), ("owl", 0.5, 1), ("owl", 0.6, 0))
+    maps = SelectedFidelity(KnownModel(), 0.02).survey(designs)["heat_maps"]
+    assert list(maps) == ["nm_per_layer_at_50_percent", "nm_per_layer_at_60_percent"]
+    rows = maps["nm_per_layer_at_50_percent"]["rows"]
+    assert len(rows) == 2 * 12
+    assert {row["layer"] for row in rows} == {"q", "v"}
+    figure = heat_map_figure(HeatMap(**maps["nm_per_layer_at_60_percent"]))
+    shown = {text.get_text() for text in figure.axes[0].texts}
+    assert shown == {row["N:M"] for row in maps["nm_per_layer_at_60_percent"]["rows"]}
 
 
 def test_picture_has_a_line_per_block() -> None:

@@ -6,18 +6,17 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from evaluators.evaluation import Evaluation
-from spaces.sparsity.nm_sparsity import DENSE_PATTERN, NMPattern, NMSpace, candidate_patterns
+from spaces.sparsity.nm_sparsity import DENSE_PATTERN, NMPattern, candidate_patterns
 from spaces.sparsity.nm_statistics import Granularity, NMStatistics
 from strategies.nm.integer_program import (
     Budget,
     ImpossibleSelection,
     NMProgram,
+    NMSelection,
     smallest_tolerance,
     solve,
 )
-from strategies.nm.selection import METHODS, NMSelectionStrategy, SelectionTask, select
-from strategies.strategy import Strategy
+from strategies.nm.selection import METHODS, SelectionTask, select
 
 
 def synthetic(
@@ -217,6 +216,30 @@ def test_budgets_bind_and_impossible_ones_are_explained() -> None:
         select("retained_saliency", tiny)
 
 
+def test_uniform_keeps_budgets_and_the_released_solver_refuses_them() -> None:
+    statistics = synthetic(12)
+    cost = np.tile([p.density for p in statistics.patterns], (12, 1)) * (1 + np.arange(12))[:, None]
+    free = select("uniform", SelectionTask(statistics, 0.55, 0.02))
+    used = spent(cost, free)
+    bound = select(
+        "uniform", SelectionTask(statistics, 0.55, 0.02, budgets={"t": Budget(cost, 0.97 * used)})
+    )
+    assert spent(cost, bound) <= 0.97 * used + 1e-9
+    assert {pattern.m for pattern in bound.assignment.values()} <= {1, 8}
+    with pytest.raises(ValueError, match="flow_released: the released solver knows no budgets"):
+        select(
+            "flow_released",
+            SelectionTask(
+                synthetic(12).merged(Granularity.BLOCK), 0.5, budgets={"t": Budget(cost[:6], 9.0)}
+            ),
+        )
+
+
+def spent(cost: np.ndarray, found: NMSelection) -> float:
+    """Total of a per-layer cost."""
+    return float(cost[np.arange(len(found.choice)), found.choice].sum())
+
+
 def test_layers_that_m_does_not_divide_take_other_patterns() -> None:
     statistics = synthetic(6)
     for index, pattern in enumerate(statistics.patterns):
@@ -248,25 +271,6 @@ def test_unknown_names() -> None:
     fewer = statistics.offering([NMPattern(1, 2), DENSE_PATTERN])
     with pytest.raises(ValueError, match="no candidate pattern has M = 8"):
         select("owl", SelectionTask(fewer, 0.3, 0.1))
-
-
-def test_strategy_asks_for_every_target_once() -> None:
-    statistics = synthetic(8)
-    space = NMSpace(statistics.layers, statistics.patterns)
-    tasks = [SelectionTask(statistics, target, 0.02) for target in (0.4, 0.5, 0.6)]
-    strategy = NMSelectionStrategy(space, "retained_saliency", tasks)
-    assert isinstance(strategy, Strategy)
-    first = strategy.ask(2)
-    assert len(first["nm.h.0.q"]) == 2
-    strategy.tell(first, Evaluation({"loss": np.zeros(2)}))
-    assert len(strategy.ask(2)["nm.h.0.q"]) == 1
-    assert len(strategy.ask(2)["nm.h.0.q"]) == 0
-    resumed = NMSelectionStrategy(space, "retained_saliency", tasks)
-    resumed.tell(first, Evaluation({"loss": np.zeros(2)}))
-    assert len(resumed.ask(5)["nm.h.0.q"]) == 1
-    densities = space.decode(first).density
-    share = statistics.parameters / statistics.parameters.sum()
-    np.testing.assert_allclose(1 - densities @ share, [0.4, 0.5], atol=0.02)
 
 
 def test_merging_keeps_sums_and_dispersion() -> None:
