@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping
 from typing import Any
 
 from spaces.hardware import ComputeUnit, Hardware, Level
@@ -15,6 +14,7 @@ from spaces.quantities import (
     frequency_hz,
     length_nm,
 )
+from spaces.validation import check_choice, check_keys, field_errors
 from spaces.workloads.workload import TensorClass
 
 LEVEL_KEYS = (
@@ -49,7 +49,7 @@ def build_hardware(
         technology_node: For example "28nm".
 
     Raises:
-        ValueError: Names the level, the key, the rule and the value.
+        FieldError: Names the level, the key, the rule and the value.
 
     >>> tiny = build_hardware("tiny", {"DRAM": {"kind": "dram", "bandwidth": "8GB/s"}})
     >>> tiny.levels[0].read_bits_per_cycle
@@ -57,7 +57,7 @@ def build_hardware(
     """
     clock_hz = frequency_hz(clock, "hardware.clock")
     unit = dict(compute or {})
-    _check_keys("hardware.compute", unit, COMPUTE_KEYS)
+    check_keys("hardware.compute", unit, COMPUTE_KEYS)
     return Hardware(
         name=name,
         levels=tuple(_level(label, spec or {}, clock_hz) for label, spec in levels.items()),
@@ -71,55 +71,45 @@ def build_hardware(
     )
 
 
-def _check_keys(where: str, spec: Mapping[str, Any], known: Sequence[str]) -> None:
-    for key in spec:
-        if key not in known:
-            near = get_close_matches(str(key), known, n=1)
-            hint = f", did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
-            raise ValueError(f"{where} has no key {key!r}{hint}")
-
-
 def _energy(spec: Mapping[str, Any], key: str, where: str) -> float | None:
     return None if spec.get(key) is None else energy_pj(spec[key], f"{where}.{key}")
 
 
 def _classes(spec: Mapping[str, Any], key: str, where: str) -> frozenset[TensorClass]:
-    known = [tensor_class.value for tensor_class in TensorClass]
     for label in spec[key]:
-        if label not in known:
-            raise ValueError(f"{where}.{key} must list {', '.join(known)}, got {label!r}")
+        check_choice(f"{where}.{key}", label, [tensor_class.value for tensor_class in TensorClass])
     return frozenset(TensorClass(label) for label in spec[key])
 
 
 def _level(name: str, spec: Mapping[str, Any], clock_hz: float) -> Level:
     where = f"hardware.levels.{name}"
-    _check_keys(where, spec, LEVEL_KEYS)
+    check_keys(where, spec, LEVEL_KEYS)
     port = spec.get("port", "separate")
-    if port not in PORTS:
-        raise ValueError(f"{where}.port must be shared or separate, got {port!r}")
+    check_choice(f"{where}.port", port, PORTS)
     both = spec.get("bandwidth")
 
     def bandwidth(key: str) -> float:
         return bandwidth_bits_per_cycle(spec.get(key, both), clock_hz, f"{where}.{key}")
 
     metadata_width = spec.get("metadata_access_width")
-    return Level(
-        name=name,
-        kind=str(spec.get("kind", "sram")),
-        capacity_bits=data_bits(spec.get("capacity"), f"{where}.capacity"),
-        access_bits=int(data_bits(spec.get("access_width", 64), f"{where}.access_width")),
-        read_bits_per_cycle=bandwidth("read_bandwidth"),
-        write_bits_per_cycle=bandwidth("write_bandwidth"),
-        shared_port=port == "shared",
-        fan_out={str(axis): int(size) for axis, size in (spec.get("fan_out") or {}).items()},
-        may_keep=None if spec.get("may_keep") is None else _classes(spec, "may_keep", where),
-        must_keep=_classes(spec, "must_keep", where) if spec.get("must_keep") else frozenset(),
-        read_energy_pj=_energy(spec, "read_energy", where),
-        write_energy_pj=_energy(spec, "write_energy", where),
-        gated_energy_pj=_energy(spec, "gated_energy", where),
-        metadata_access_bits=None
-        if metadata_width is None
-        else int(data_bits(metadata_width, f"{where}.metadata_access_width")),
-        metadata_energy_pj=_energy(spec, "metadata_read_energy", where),
-        metadata_write_energy_pj=_energy(spec, "metadata_write_energy", where),
-    )
+    with field_errors(where):
+        return Level(
+            name=name,
+            kind=str(spec.get("kind", "sram")),
+            capacity_bits=data_bits(spec.get("capacity"), f"{where}.capacity"),
+            access_bits=int(data_bits(spec.get("access_width", 64), f"{where}.access_width")),
+            read_bits_per_cycle=bandwidth("read_bandwidth"),
+            write_bits_per_cycle=bandwidth("write_bandwidth"),
+            shared_port=port == "shared",
+            fan_out={str(axis): int(size) for axis, size in (spec.get("fan_out") or {}).items()},
+            may_keep=None if spec.get("may_keep") is None else _classes(spec, "may_keep", where),
+            must_keep=_classes(spec, "must_keep", where) if spec.get("must_keep") else frozenset(),
+            read_energy_pj=_energy(spec, "read_energy", where),
+            write_energy_pj=_energy(spec, "write_energy", where),
+            gated_energy_pj=_energy(spec, "gated_energy", where),
+            metadata_access_bits=None
+            if metadata_width is None
+            else int(data_bits(metadata_width, f"{where}.metadata_access_width")),
+            metadata_energy_pj=_energy(spec, "metadata_read_energy", where),
+            metadata_write_energy_pj=_energy(spec, "metadata_write_energy", where),
+        )

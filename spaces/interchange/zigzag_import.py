@@ -1,4 +1,6 @@
-"""ZigZag workload YAML as operators: a list of layers, each one einsum.
+"""ZigZag's YAML files: an accelerator as hardware, or a workload as operators.
+
+A workload is a list of layers, each one einsum:
 
 ::
 
@@ -9,7 +11,7 @@
       loop_dims: [B, K, C, OY, OX, FY, FX]
       loop_sizes: [1, 64, 3, 112, 112, 7, 7]
 
-Precisions are noted, not taken over: a study sets word widths per role. Hardware is not read.
+Precisions are noted, not taken over: a study sets word widths per role.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spaces.hardware import Hardware
 from spaces.interchange.timeloop_yaml import Node, Notes, TimeloopError, demand, fail, read_yaml
+from spaces.interchange.zigzag_hardware import zigzag_hardware
 from spaces.validation import nearest
 from spaces.workloads.workload import Dimension, Operator, Tensor, TensorClass
 
@@ -30,16 +34,23 @@ _EQUATION = re.compile(r"(\w+)((?:\[\w+\])+)\+?=(\w+)((?:\[\w+\])+)\*(\w+)((?:\[
 _RELATION = re.compile(r"(\w+)=(?:(\d+)\*)?(\w+)\+(?:(\d+)\*)?(\w+)")
 
 
-def zigzag_operators(path: str | Path, notes: Notes) -> list[Operator]:
-    """The layers of a workload file, in order.
+def import_zigzag(path: str | Path, notes: Notes) -> Hardware | list[Operator]:
+    """What a file holds: the hardware of an accelerator, or the layers of a workload.
 
     Raises:
         TimeloopError: One line with file, line, key, rule and the nearest valid key.
     """
     document = read_yaml(Path(path), notes)
-    if not isinstance(document, list) or not all(isinstance(item, Node) for item in document):
-        raise TimeloopError(f"{Path(path).name}:1: must be a list of layers; hardware is not read")
-    return [_layer(layer, number, notes) for number, layer in enumerate(document)]
+    if isinstance(document, Node):
+        return zigzag_hardware(document, notes)
+    return zigzag_operators(path, document, notes)
+
+
+def zigzag_operators(path: str | Path, layers: Any, notes: Notes) -> list[Operator]:
+    """The layers of a workload file, in order."""
+    if not isinstance(layers, list) or not all(isinstance(item, Node) for item in layers):
+        raise TimeloopError(f"{Path(path).name}:1: must be a list of layers, or an accelerator")
+    return [_layer(layer, number, notes) for number, layer in enumerate(layers)]
 
 
 def _layer(layer: Node, number: int, notes: Notes) -> Operator:

@@ -1,7 +1,8 @@
-"""The parts of a design file as plain data: operator, hardware, densities, formats.
+"""The parts of our files as plain data: operator, hardware, densities, formats.
 
-Hardware is written with the keys of `conf/hardware` (`spaces.hardware_config`), in bits, bits per
-cycle, hertz and picojoules, so that no digit is lost.
+What is read here has passed its JSON Schema (`spaces.schemas`). Hardware is written with the keys
+of `conf/hardware` (`spaces.hardware_config`), in bits, bits per cycle, hertz and picojoules, so
+that no digit is lost.
 """
 
 from __future__ import annotations
@@ -17,43 +18,10 @@ from spaces.formats.format_grammar import parse_format
 from spaces.hardware import Hardware, Level
 from spaces.hardware_config import build_hardware
 from spaces.sparsity.sparsity import DensitySpec, unstructured
-from spaces.validation import check_choice, check_keys
-from spaces.workloads.workload import Dimension, Operator, Tensor, TensorClass, require_positive
-
-OPERATOR_KEYS = ("name", "ranks", "tensors", "count", "layers", "tags")
-"""Keys of `operator`; name, ranks and tensors are required."""
-
-TENSOR_KEYS = ("dimensions", "class")
-"""Keys of a tensor, both required."""
-
-HARDWARE_KEYS = ("name", "levels", "compute", "clock", "technology_node")
-"""Keys of `hardware`; name and levels are required."""
-
-DENSITY_KEYS = ("model", "density", "parameters", "source")
-"""Keys of a density; a plain number means unstructured zeros."""
+from spaces.validation import FieldError, check_choice, check_keys, field_errors
+from spaces.workloads.workload import Dimension, Operator, Tensor, TensorClass
 
 _TERM = re.compile(r"(?:(\d+)\*)?([A-Za-z_]\w*)")
-
-
-def required(field: str, data: Mapping[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
-    """The value of a key that must be there and of this type.
-
-    Raises:
-        ValueError: Names the field, the rule and the value.
-    """
-    if key not in data:
-        raise ValueError(f"{field}: key {key!r} is missing")
-    return typed(f"{field}.{key}", data[key], kind)
-
-
-def typed(field: str, value: Any, kind: type | tuple[type, ...]) -> Any:
-    """The value, checked to be of this type; `ValueError` otherwise."""
-    words = {Mapping: "a mapping", str: "a text", list: "a list", int: "a whole number"}
-    kinds = kind if isinstance(kind, tuple) else (kind,)
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        wanted = " or ".join(words.get(one, one.__name__) for one in kinds)
-        raise ValueError(f"{field}: must be {wanted}, got {value!r}")
-    return value
 
 
 def operator_to_data(operator: Operator) -> dict[str, Any]:
@@ -78,45 +46,31 @@ def operator_to_data(operator: Operator) -> dict[str, Any]:
 
 
 def operator_from_data(data: Mapping[str, Any], field: str = "operator") -> Operator:
-    """The operator of this data.
+    """The operator of this data, of the form that the schema allows.
 
     Raises:
-        ValueError: Names the field, the rule and the value.
+        FieldError: Names the field, the rule and the value.
     """
-    check_keys(field, data, OPERATOR_KEYS)
-    ranks = required(field, data, "ranks", Mapping)
-    for rank, size in ranks.items():
-        require_positive({f"{field}.ranks.{rank}": size})
-    tensors = required(field, data, "tensors", Mapping)
-    if len(tensors) < 2:
-        raise ValueError(f"{field}.tensors: must be operands and, last, the result, got {tensors}")
-    count = typed(f"{field}.count", data.get("count", 1), int)
-    require_positive({f"{field}.count": count})
-    return Operator(
-        name=required(field, data, "name", str),
-        ranks={str(rank): int(size) for rank, size in ranks.items()},
-        tensors=tuple(
-            _tensor(
-                f"{field}.tensors.{name}",
-                str(name),
-                typed(f"{field}.tensors.{name}", t, Mapping),
-                ranks,
-            )
-            for name, t in tensors.items()
-        ),
-        count=count,
-        tags=dict(typed(f"{field}.tags", data.get("tags", {}), Mapping)),
-        layers=tuple(typed(f"{field}.layers", data.get("layers", []), list)),
-    )
+    ranks = {str(rank): int(size) for rank, size in data["ranks"].items()}
+    with field_errors(field):
+        return Operator(
+            name=data["name"],
+            ranks=ranks,
+            tensors=tuple(
+                _tensor(f"{field}.tensors.{name}", str(name), tensor, ranks)
+                for name, tensor in data["tensors"].items()
+            ),
+            count=data.get("count", 1),
+            tags=dict(data.get("tags", {})),
+            layers=tuple(data.get("layers", ())),
+        )
 
 
 def _tensor(field: str, name: str, data: Mapping[str, Any], ranks: Mapping[str, int]) -> Tensor:
-    check_keys(field, data, TENSOR_KEYS)
-    texts = required(field, data, "dimensions", list)
-    label = required(field, data, "class", str)
-    check_choice(f"{field}.class", label, [role.value for role in TensorClass])
-    dimensions = tuple(_dimension(f"{field}.dimensions", text, ranks) for text in texts)
-    return Tensor(name, dimensions, TensorClass(label))
+    dimensions = tuple(
+        _dimension(f"{field}.dimensions", text, ranks) for text in data["dimensions"]
+    )
+    return Tensor(name, dimensions, TensorClass(data["class"]))
 
 
 def _dimension_text(dimension: Dimension) -> str:
@@ -128,7 +82,7 @@ def _dimension(field: str, text: Any, ranks: Mapping[str, int]) -> Dimension:
     for part in str(text).replace(" ", "").split("+"):
         match = _TERM.fullmatch(part)
         if match is None:
-            raise ValueError(f"{field}: must read like K or 2*P+R, got {text!r}")
+            raise FieldError(f"{field}: must read like K or 2*P+R, got {text!r}", field)
         check_choice(field, match[2], ranks)
         terms.append((match[2], int(match[1] or 1)))
     return Dimension(tuple(terms))
@@ -173,24 +127,13 @@ def _level_to_data(level: Level) -> dict[str, Any]:
 
 
 def hardware_from_data(data: Mapping[str, Any], field: str = "hardware") -> Hardware:
-    """The hardware of this data; quantities may have any unit people write.
+    """The hardware of this data, of the form that the schema allows, in any units people write.
 
     Raises:
-        ValueError: Names the field, the rule and the value.
+        FieldError: Names the field, the rule and the value.
     """
-    check_keys(field, data, HARDWARE_KEYS)
-    levels = required(field, data, "levels", Mapping)
-    if not levels:
-        raise ValueError(f"{field}.levels: must have at least one level")
-    for name, level in levels.items():
-        typed(f"{field}.levels.{name}", level or {}, Mapping)
-    return build_hardware(
-        name=required(field, data, "name", str),
-        levels=levels,
-        compute=typed(f"{field}.compute", data.get("compute") or {}, Mapping),
-        clock=data.get("clock", "1GHz"),
-        technology_node=data.get("technology_node", "28nm"),
-    )
+    with field_errors(field):
+        return build_hardware(**{key: value for key, value in data.items() if key != "schema"})
 
 
 def densities_to_data(densities: Mapping[str, DensitySpec]) -> dict[str, Any]:
@@ -204,29 +147,15 @@ def densities_from_data(
     """Density of each tensor; a plain number means unstructured zeros.
 
     Raises:
-        ValueError: Names the field, the rule and the value.
+        FieldError: Names the field, the rule and the value.
     """
     check_keys(field, data, [tensor.name for tensor in operator.tensors])
     return {name: _density(f"{field}.{name}", value) for name, value in data.items()}
 
 
-def _density(field: str, value: Any) -> DensitySpec:
-    if isinstance(value, Mapping):
-        check_keys(field, value, DENSITY_KEYS)
-        _check_fraction(f"{field}.density", value.get("density", 1.0))
-        typed(f"{field}.parameters", value.get("parameters", {}), Mapping)
-    else:
-        _check_fraction(field, value)
-    try:
-        return unstructured(value) if not isinstance(value, Mapping) else DensitySpec(**value)
-    except ValueError as error:
-        raise ValueError(f"{field}: {error}") from None
-
-
-def _check_fraction(field: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
-        hint = "; write 1.0e-2, not 1e-2" if isinstance(value, str) and "e" in value else ""
-        raise ValueError(f"{field}: density must be between 0 and 1, got {value!r}{hint}")
+def _density(field: str, value: float | Mapping[str, Any]) -> DensitySpec:
+    with field_errors(field):
+        return DensitySpec(**value) if isinstance(value, Mapping) else unstructured(value)
 
 
 def formats_from_data(
@@ -235,12 +164,11 @@ def formats_from_data(
     """Tensor -> level -> format.
 
     Raises:
-        ValueError: If a tensor or level does not exist or a format does not parse.
+        FieldError: If a tensor or level does not exist or a format does not parse.
     """
     check_keys(field, data, [tensor.name for tensor in operator.tensors])
     formats: dict[str, dict[str, Format]] = {}
     for name, by_level in data.items():
-        typed(f"{field}.{name}", by_level, Mapping)
         check_keys(f"{field}.{name}", by_level, hardware.level_names)
         dimensions = [dimension.name for dimension in operator.tensor(name).dimensions]
         formats[name] = {
@@ -250,14 +178,9 @@ def formats_from_data(
     return formats
 
 
-def _format(field: str, text: Any, dimensions: Sequence[str]) -> Format:
-    if text is None:
-        return UNCOMPRESSED
-    try:
-        return parse_format(typed(field, text, str), dimensions)
-    except ValueError as error:
-        message = str(error)
-        raise ValueError(message if message.startswith(field) else f"{field}: {message}") from None
+def _format(field: str, text: str | None, dimensions: Sequence[str]) -> Format:
+    with field_errors(field):
+        return UNCOMPRESSED if text is None else parse_format(text, dimensions)
 
 
 def _amount(value: float | None, unit: str) -> str | None:

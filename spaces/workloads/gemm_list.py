@@ -37,21 +37,21 @@ def gemm_list(path: str, tokens: int = 1, bits: Precision | None = None) -> Work
     with file.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream, skipinitialspace=True)
         columns = [column.strip() for column in reader.fieldnames or ()]
-        check_keys(f"{file}: column", columns, REQUIRED + OPTIONAL)
+        check_keys(f"{file}:1: columns", columns, REQUIRED + OPTIONAL)
         for column in REQUIRED:
             if column not in columns:
-                raise ValueError(f"{file}: column {column!r} is missing")
+                raise ValueError(f"{file}:1: column {column!r} is missing")
         reader.fieldnames = columns
-        operators = tuple(_operator(f"{file}: line {reader.line_num}", row) for row in reader)
+        operators = tuple(_operator(f"{file}:{reader.line_num}", row) for row in reader)
     if not operators:
-        raise ValueError(f"{file}: holds no products below its header")
+        raise ValueError(f"{file}:1: holds no products below its header")
     workload = Workload(file.stem, operators, tokens, bits or Precision())
     return replace(workload, parameters=workload.matmul_parameters)
 
 
 def _operator(where: str, row: Mapping[str, str | None]) -> Operator:
     role = (row.get("operands") or "weight").strip()
-    check_key(f"{where}, operands", role, [item.value for item in ROLES])
+    check_key(f"{where}: operands", role, [item.value for item in ROLES])
     sizes = {rank: _size(where, row, rank) for rank in ("M", "K", "N")}
     batch = _size(where, row, "B") if row.get("B") else 1
     return matmul(
@@ -65,5 +65,5 @@ def _operator(where: str, row: Mapping[str, str | None]) -> Operator:
 def _size(where: str, row: Mapping[str, str | None], column: str) -> int:
     text = (row[column] or "").strip()
     if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"{where}: {column} must be an integer >= 1, got {text!r}")
+        raise ValueError(f"{where}: {column}: must be an integer >= 1, got {text!r}")
     return int(text)

@@ -1,14 +1,18 @@
-"""A Hugging Face `config.json` as the shape of a language model. Weights are not read."""
+"""A Hugging Face `config.json` as the shape of a language model. Weights are not read.
+
+`FAMILIES` says for every `model_type` where its config keeps the sizes, what the family always is,
+and which variants are not modelled; one reader serves them all.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from spaces.validation import nearest
+from spaces.documents import located, parse, read_text
+from spaces.validation import FieldError, check_choice, nearest
 from spaces.workloads.language_model import LanguageModelShape, language_model
 from spaces.workloads.mamba import MambaShape
 from spaces.workloads.mixture_of_experts import MixtureShape
@@ -34,7 +38,7 @@ def hugging_face(
 
     Raises:
         ValueError: If the file is missing, is no JSON object, has an unknown `model_type`, lacks a
-            key, or describes a variant that is not modelled.
+            key, or describes a variant that is not modelled; one line with file, line and key.
     """
     return language_model(read_shape(path), phase, batch, context, bits)
 
@@ -45,18 +49,15 @@ def read_shape(path: str | Path) -> LanguageModelShape:
     file = file / "config.json" if file.is_dir() else file
     if not file.is_file():
         raise ValueError(f"workload.path must be a config.json or a folder with one, got {path}")
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not valid JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{file} must hold a JSON object, got {type(values).__name__}")
-    config = Config(file, values)
-    family = str(config.required("model_type"))
-    if family not in FAMILIES:
-        supported = ", ".join(sorted(FAMILIES))
-        raise ValueError(f"{file}: model_type {family!r} is not one of {supported}")
-    return FAMILIES[family](config)
+    text = read_text(file)
+    values = parse(file.with_suffix(".json"), text)
+    with located(file, text):
+        if not isinstance(values, dict):
+            raise FieldError(f"config: must be a JSON object, got {values!r}", "")
+        config = Config(file, values)
+        family = str(config.required("model_type"))
+        check_choice("model_type", family, FAMILIES)
+        return FAMILIES[family].read(config)
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,16 @@ class Config:
         return Path(str(self.values.get("_name_or_path") or self.file.resolve().parent)).name
 
     def required(self, key: str) -> Any:
-        """The value of a key; `ValueError` with a near miss when it is absent or null."""
+        """The value of a key; `FieldError` with a near miss when it is absent or null."""
         if self.values.get(key) is None:
-            raise ValueError(f"{self.file}: key {key!r} is missing{nearest(key, self.values)}")
+            raise FieldError(f"config: key {key!r} is missing{nearest(key, self.values)}", key)
         return self.values[key]
 
     def size(self, key: str) -> int:
         """A required integer >= 1."""
         value = self.required(key)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{self.file}: {key} must be an integer >= 1, got {value!r}")
+            raise FieldError(f"{key}: must be an integer >= 1, got {value!r}", key)
         return value
 
     def optional_size(self, key: str) -> int:
@@ -97,166 +98,158 @@ class Config:
         return str(self.values.get(key) or default)
 
     def demand(self, key: str, value: object) -> None:
-        """Raise `ValueError` unless an optional key is absent or has the one supported value."""
-        if self.values.get(key, value) not in (value, None):
-            raise ValueError(
-                f"{self.file}: only {key}={value!r} is modelled, got {self.values[key]!r}"
-            )
+        """Raise `FieldError` unless an optional key is absent or has the one supported value."""
+        got = self.values.get(key, value)
+        if got not in (value, None):
+            raise FieldError(f"{key}: only {value!r} is modelled, got {got!r}", key)
 
 
-def _llama(config: Config) -> TransformerShape:
-    """Rotary positions, RMS norms, gated feed-forward: LLaMA, Mistral, Qwen2."""
-    family = config.required("model_type")
-    qkv_bias = config.flag("attention_bias", family == "qwen2")
-    config.demand("mlp_bias", False)
-    if family == "llama":
-        config.demand("attention_bias", False)
-    sliding = config.flag("use_sliding_window", family == "mistral")
-    return TransformerShape(
-        name=config.name,
-        hidden=config.size("hidden_size"),
-        heads=config.size("num_attention_heads"),
-        kv_heads=config.optional_size("num_key_value_heads"),
-        head_dim=config.optional_size("head_dim"),
-        feed_forward=config.size("intermediate_size"),
-        vocabulary=config.size("vocab_size"),
-        decoder_layers=config.size("num_hidden_layers"),
-        nonlinearity=config.text("hidden_act", "silu"),
-        gated=True,
-        norm="rms",
-        bias="qkv" if qkv_bias else "none",
-        tied_embeddings=config.flag("tie_word_embeddings", False),
-        window=config.optional_size("sliding_window") if sliding else 0,
-    )
+@dataclass(frozen=True)
+class Family:
+    """What a `model_type` means: which keys hold which sizes of the shape.
+
+    Attributes:
+        sizes: Field of the shape -> key of a required integer.
+        optional: Field -> key of an integer that may be absent or null: 0.
+        always: Fields that every model of the family has.
+        nonlinearity: Key and default of the activation function; empty where there is none.
+        tied: Default of `tie_word_embeddings`.
+        only: Key -> the one value that is modelled; a text starting with `$` names another key.
+        finish: Changes to the shape that are no plain look-up.
+        shape: Class of the shape.
+    """
+
+    sizes: Mapping[str, str]
+    optional: Mapping[str, str] = field(default_factory=dict)
+    always: Mapping[str, Any] = field(default_factory=dict)
+    nonlinearity: tuple[str, ...] = ()
+    tied: bool = True
+    only: Mapping[str, Any] = field(default_factory=dict)
+    finish: Callable[[Config], Mapping[str, Any]] | None = None
+    shape: Callable[..., LanguageModelShape] = TransformerShape
+
+    def read(self, config: Config) -> LanguageModelShape:
+        """The shape that a config of this family describes."""
+        for key, value in self.only.items():
+            other = isinstance(value, str) and value.startswith("$")
+            config.demand(key, config.required(value[1:]) if other else value)
+        fields: dict[str, Any] = {"name": config.name, **self.always}
+        fields |= {name: config.size(key) for name, key in self.sizes.items()}
+        fields |= {name: config.optional_size(key) for name, key in self.optional.items()}
+        fields["tied_embeddings"] = config.flag("tie_word_embeddings", self.tied)
+        if self.nonlinearity:
+            fields["nonlinearity"] = config.text(*self.nonlinearity)
+        return self.shape(**fields | dict(self.finish(config) if self.finish else {}))
 
 
-def _mixtral(config: Config) -> MixtureShape:
-    """Mixtral: LLaMA's attention, a router and gated experts."""
-    sliding = config.optional_size("sliding_window")
-    return MixtureShape(
-        name=config.name,
-        hidden=config.size("hidden_size"),
-        heads=config.size("num_attention_heads"),
-        kv_heads=config.optional_size("num_key_value_heads"),
-        head_dim=config.optional_size("head_dim"),
-        feed_forward=config.size("intermediate_size"),
-        vocabulary=config.size("vocab_size"),
-        decoder_layers=config.size("num_hidden_layers"),
-        nonlinearity=config.text("hidden_act", "silu"),
-        gated=True,
-        norm="rms",
-        tied_embeddings=config.flag("tie_word_embeddings", False),
-        window=sliding,
-        experts=config.size("num_local_experts"),
-        experts_per_token=config.size("num_experts_per_tok"),
-    )
+def _sliding(config: Config, default: bool) -> int:
+    """Positions of the attention window, where the model uses one."""
+    used = config.flag("use_sliding_window", default)
+    return config.optional_size("sliding_window") if used else 0
 
 
-def _opt(config: Config) -> TransformerShape:
-    hidden = config.size("hidden_size")
-    config.demand("word_embed_proj_dim", hidden)
-    config.demand("do_layer_norm_before", True)
-    return TransformerShape(
-        name=config.name,
-        hidden=hidden,
-        heads=config.size("num_attention_heads"),
-        feed_forward=config.size("ffn_dim"),
-        vocabulary=config.size("vocab_size"),
-        decoder_layers=config.size("num_hidden_layers"),
-        nonlinearity=config.text("activation_function", "relu"),
-        bias="all" if config.flag("enable_bias", True) else "none",
-        tied_embeddings=config.flag("tie_word_embeddings", True),
-        learned_positions=config.size("max_position_embeddings"),
-        position_offset=2,
-    )
+def _spare_rows(config: Config) -> Mapping[str, int]:
+    """RoBERTa's table of positions begins with two rows that no position uses."""
+    return {"learned_positions": config.size("max_position_embeddings") - 2}
 
 
-def _gpt2(config: Config) -> TransformerShape:
-    hidden = config.size("n_embd")
-    return TransformerShape(
-        name=config.name,
-        hidden=hidden,
-        heads=config.size("n_head"),
-        feed_forward=config.optional_size("n_inner") or 4 * hidden,
-        vocabulary=config.size("vocab_size"),
-        decoder_layers=config.size("n_layer"),
-        nonlinearity=config.text("activation_function", "gelu_new"),
-        bias="all",
-        tied_embeddings=config.flag("tie_word_embeddings", True),
-        learned_positions=config.size("n_positions"),
-    )
+def _mamba_defaults(config: Config) -> Mapping[str, int]:
+    sizes = {"expand": ("expand", 2), "state": ("state_size", 16), "kernel": ("conv_kernel", 4)}
+    fields = {name: config.optional_size(key) or value for name, (key, value) in sizes.items()}
+    automatic = config.values.get("time_step_rank") == "auto"
+    return {**fields, "time_rank": 0 if automatic else config.optional_size("time_step_rank")}
 
 
-def _bert(config: Config) -> TransformerShape:
-    """BERT and RoBERTa without a task head, with the pooler; RoBERTa's table has 2 spare rows."""
-    spare = 2 if config.required("model_type") == "roberta" else 0
-    return TransformerShape(
-        name=config.name,
-        hidden=config.size("hidden_size"),
-        heads=config.size("num_attention_heads"),
-        feed_forward=config.size("intermediate_size"),
-        vocabulary=config.size("vocab_size"),
-        encoder_layers=config.size("num_hidden_layers"),
-        nonlinearity=config.text("hidden_act", "gelu"),
-        bias="all",
-        learned_positions=config.size("max_position_embeddings") - spare,
-        position_offset=spare,
-        token_types=config.size("type_vocab_size"),
-        embedding_norm=True,
-        final_norm=False,
-        pooler=True,
-    )
+HIDDEN = {"hidden": "hidden_size", "vocabulary": "vocab_size"}
+BLOCK = {**HIDDEN, "heads": "num_attention_heads", "feed_forward": "intermediate_size"}
 
+LLAMA = Family(
+    sizes={**BLOCK, "decoder_layers": "num_hidden_layers"},
+    optional={"kv_heads": "num_key_value_heads", "head_dim": "head_dim"},
+    always={"gated": True, "norm": "rms"},
+    nonlinearity=("hidden_act", "silu"),
+    tied=False,
+    only={"mlp_bias": False, "attention_bias": False},
+    finish=lambda config: {"window": _sliding(config, False)},
+)
+"""Rotary positions, RMS norms, gated feed-forward."""
 
-def _bart(config: Config) -> TransformerShape:
-    heads, feed_forward = (
-        config.size("encoder_attention_heads"),
-        config.size("encoder_ffn_dim"),
-    )
-    config.demand("decoder_attention_heads", heads)
-    config.demand("decoder_ffn_dim", feed_forward)
-    return TransformerShape(
-        name=config.name,
-        hidden=config.size("d_model"),
-        heads=heads,
-        feed_forward=feed_forward,
-        vocabulary=config.size("vocab_size"),
-        encoder_layers=config.size("encoder_layers"),
-        decoder_layers=config.size("decoder_layers"),
-        nonlinearity=config.text("activation_function", "gelu"),
-        bias="all",
-        learned_positions=config.size("max_position_embeddings"),
-        position_offset=2,
-        embedding_norm=True,
-        final_norm=False,
-    )
+BERT = Family(
+    sizes={
+        **BLOCK,
+        "encoder_layers": "num_hidden_layers",
+        "learned_positions": "max_position_embeddings",
+        "token_types": "type_vocab_size",
+    },
+    always={"bias": "all", "embedding_norm": True, "final_norm": False, "pooler": True},
+    nonlinearity=("hidden_act", "gelu"),
+)
+"""An encoder without a task head, with the pooler."""
 
-
-def _mamba(config: Config) -> MambaShape:
-    rank = config.values.get("time_step_rank")
-    return MambaShape(
-        name=config.name,
-        layers=config.size("num_hidden_layers"),
-        hidden=config.size("hidden_size"),
-        vocabulary=config.size("vocab_size"),
-        expand=config.optional_size("expand") or 2,
-        state=config.optional_size("state_size") or 16,
-        kernel=config.optional_size("conv_kernel") or 4,
-        time_rank=0 if rank == "auto" else config.optional_size("time_step_rank"),
-        tied_embeddings=config.flag("tie_word_embeddings", True),
-    )
-
-
-FAMILIES: Mapping[str, Callable[[Config], LanguageModelShape]] = {
-    "llama": _llama,
-    "mistral": _llama,
-    "mixtral": _mixtral,
-    "qwen2": _llama,
-    "opt": _opt,
-    "gpt2": _gpt2,
-    "bert": _bert,
-    "roberta": _bert,
-    "bart": _bart,
-    "mamba": _mamba,
+FAMILIES: Mapping[str, Family] = {
+    "llama": LLAMA,
+    "mistral": replace(LLAMA, finish=lambda config: {"window": _sliding(config, True)}),
+    "mixtral": replace(
+        LLAMA,
+        sizes={
+            **LLAMA.sizes,
+            "experts": "num_local_experts",
+            "experts_per_token": "num_experts_per_tok",
+        },
+        finish=lambda config: {"window": _sliding(config, True)},
+        shape=MixtureShape,
+    ),
+    "qwen2": replace(LLAMA, always={**LLAMA.always, "bias": "qkv"}, only={"mlp_bias": False}),
+    "opt": Family(
+        sizes={
+            **HIDDEN,
+            "heads": "num_attention_heads",
+            "feed_forward": "ffn_dim",
+            "decoder_layers": "num_hidden_layers",
+            "learned_positions": "max_position_embeddings",
+        },
+        always={"position_offset": 2},
+        nonlinearity=("activation_function", "relu"),
+        only={"word_embed_proj_dim": "$hidden_size", "do_layer_norm_before": True},
+        finish=lambda config: {"bias": "all" if config.flag("enable_bias", True) else "none"},
+    ),
+    "gpt2": Family(
+        sizes={
+            "hidden": "n_embd",
+            "vocabulary": "vocab_size",
+            "heads": "n_head",
+            "decoder_layers": "n_layer",
+            "learned_positions": "n_positions",
+        },
+        always={"bias": "all"},
+        nonlinearity=("activation_function", "gelu_new"),
+        finish=lambda config: {
+            "feed_forward": config.optional_size("n_inner") or 4 * config.size("n_embd")
+        },
+    ),
+    "bert": BERT,
+    "roberta": replace(BERT, always={**BERT.always, "position_offset": 2}, finish=_spare_rows),
+    "bart": Family(
+        sizes={
+            "hidden": "d_model",
+            "vocabulary": "vocab_size",
+            "heads": "encoder_attention_heads",
+            "feed_forward": "encoder_ffn_dim",
+            "encoder_layers": "encoder_layers",
+            "decoder_layers": "decoder_layers",
+            "learned_positions": "max_position_embeddings",
+        },
+        always={"bias": "all", "position_offset": 2, "embedding_norm": True, "final_norm": False},
+        nonlinearity=("activation_function", "gelu"),
+        only={
+            "decoder_attention_heads": "$encoder_attention_heads",
+            "decoder_ffn_dim": "$encoder_ffn_dim",
+        },
+    ),
+    "mamba": Family(
+        sizes={**HIDDEN, "layers": "num_hidden_layers"},
+        finish=_mamba_defaults,
+        shape=MambaShape,
+    ),
 }
 """Supported values of `model_type`."""

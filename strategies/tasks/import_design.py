@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from spaces.hardware import Hardware
+from spaces.hardware_file import write_hardware
 from spaces.interchange.accelforge_import import import_accelforge, read_accelforge
 from spaces.interchange.timeloop_import import Imported, import_timeloop
 from spaces.interchange.timeloop_yaml import Notes
-from spaces.interchange.zigzag_import import zigzag_operators
-from spaces.mappings.design_fields import hardware_to_data, operator_to_data
-from spaces.mappings.design_file import Design, write_design
+from spaces.interchange.zigzag_import import import_zigzag
+from spaces.mappings.dataflow_file import write_dataflow
+from spaces.mappings.design_file import write_design
 from spaces.validation import nearest
+from spaces.workloads.workload_file import write_workload
 from strategies.tasks.user_errors import UserError
 
 
@@ -49,36 +50,23 @@ def _timeloop(paths: list[str], folder: Path) -> tuple[list[Path], tuple[str, ..
 def write_imported(imported: Imported, folder: Path) -> list[Path]:
     """Write a design, and hardware, workload and dataflow by themselves; the files written."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    written: list[Path] = []
+
+    def file(kind: str) -> Path:
+        written.append(folder / f"{kind}.yaml")
+        return written[-1]
+
     if imported.design is not None:
-        written.append(_write_design(folder / "design.yaml", imported.design))
+        write_design(file("design"), imported.design)
     if imported.hardware is not None:
-        target = {"_target_": "spaces.hardware_config.build_hardware"}
-        data = target | hardware_to_data(imported.hardware)
-        written.append(_write(folder / "hardware.yaml", data))
+        write_hardware(file("hardware"), imported.hardware)
     if imported.operator is not None:
-        operator = {"operator": operator_to_data(imported.operator)}
-        written.append(_write(folder / "workload.yaml", operator))
+        write_workload(file("workload"), imported.operator.name, [imported.operator])
     if imported.dataflow is not None:
-        flow = imported.dataflow
-        fields = ("name", "spatial", "order", "keep", "bypass", "maximum_trip")
-        plain = {name: getattr(flow, name) for name in fields}
-        target = {"_target_": "spaces.mappings.dataflow.Dataflow"}
-        data = target | {name: value for name, value in plain.items() if value}
-        written.append(_write(folder / "dataflow.yaml", data))
+        write_dataflow(file("dataflow"), imported.dataflow)
     if not written:
         raise UserError("files: hold no architecture, problem or mapping")
     return written
-
-
-def _write_design(path: Path, design: Design) -> Path:
-    write_design(path, design)
-    return path
-
-
-def _write(path: Path, data: Mapping[str, Any]) -> Path:
-    path.write_text(yaml.safe_dump(dict(data), sort_keys=False), encoding="utf-8")
-    return path
 
 
 def _accelforge(paths: list[str], folder: Path) -> tuple[list[Path], tuple[str, ...]]:
@@ -86,17 +74,24 @@ def _accelforge(paths: list[str], folder: Path) -> tuple[list[Path], tuple[str, 
     written = []
     for path in paths:
         for name in read_accelforge(path).get("mappings", {}):
-            written.append(_write_design(folder / f"{name}.yaml", import_accelforge(path, name)))
+            written.append(folder / f"{name}.yaml")
+            write_design(written[-1], import_accelforge(path, name))
+    if not written:
+        raise UserError("files: hold no mappings")
     return written, ()
 
 
 def _zigzag(paths: list[str], folder: Path) -> tuple[list[Path], tuple[str, ...]]:
-    folder.mkdir(parents=True, exist_ok=True)
-    written, notes = [], Notes()
+    notes = Notes()
+    written = []
     for path in paths:
-        for operator in zigzag_operators(path, notes):
-            data = {"operator": operator_to_data(operator)}
-            written.append(_write(folder / f"{operator.name}.yaml", data))
+        read = import_zigzag(path, notes)
+        folder.mkdir(parents=True, exist_ok=True)
+        written.append(folder / f"{Path(path).stem}.yaml")
+        if isinstance(read, Hardware):
+            write_hardware(written[-1], read)
+        else:
+            write_workload(written[-1], Path(path).stem, read)
     return written, tuple(notes.lines)
 
 

@@ -45,7 +45,7 @@ def weight_specs(workload, profile):
 
 
 @pytest.mark.parametrize(
-    "workload", [name for name in WORKLOADS if name not in ("hf", "gemm_list", "onnx")]
+    "workload", [name for name in WORKLOADS if name not in ("hf", "gemm_list", "onnx", "file")]
 )
 def test_every_shipped_workload_takes_every_kind_of_profile(workload):
     for sparsity in ("llama_mixed", "nm_per_layer", "block", "activation"):

@@ -29,14 +29,17 @@ def test_the_optional_columns_may_be_missing(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,M,K\nfc,1,2\n", r"products\.csv: column 'N' is missing"),
+        ("name,M,K\nfc,1,2\n", r"products\.csv:1: column 'N' is missing"),
         ("name,M,K,N,counts\n", "unknown key 'counts'; did you mean 'count'"),
         ("name,M,K,N\n", "holds no products below its header"),
         ("", "column 'name' is missing"),
-        ("name,M,K,N\na,1,2,3\nb,1,2.5,3\n", r"line 3: K must be an integer >= 1, got '2\.5'"),
-        ("name,M,K,N\na,1,2\n", "line 2: N must be an integer >= 1, got ''"),
-        ("name,M,K,N\na,0,2,3\n", "line 2: M must be an integer >= 1, got '0'"),
-        ("name,M,K,N,operands\na,1,2,3,wait\n", "line 2, operands: unknown key 'wait'"),
+        (
+            "name,M,K,N\na,1,2,3\nb,1,2.5,3\n",
+            r":3: K: must be an integer >= 1, got '2\.5'",
+        ),
+        ("name,M,K,N\na,1,2\n", r"products\.csv:2: N: must be an integer >= 1, got ''"),
+        ("name,M,K,N\na,0,2,3\n", r"products\.csv:2: M: must be an integer >= 1, got '0'"),
+        ("name,M,K,N,operands\na,1,2,3,wait\n", r"products\.csv:2: operands: unknown key 'wait'"),
         ("name,M,K,N\na,1,2,3\na,1,2,3\n", "operator names must differ, got 'a' twice"),
     ],
 )

@@ -141,7 +141,7 @@ KNOWN = [
 
 def write(folder, values):
     file = folder / "config.json"
-    file.write_text(values if isinstance(values, str) else json.dumps(values))
+    file.write_text(values if isinstance(values, str) else json.dumps(values, indent=1))
     return file
 
 
@@ -206,16 +206,22 @@ def test_nonlinearity_reaches_the_feed_forward(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ("{not json", "is not valid JSON"),
-        ("[1, 2]", "must hold a JSON object, got list"),
+        ("{not json", r"config\.json:1: is not JSON"),
+        ("[1, 2]", r"config\.json:1: config: must be a JSON object, got \[1, 2\]"),
         ({}, "key 'model_type' is missing"),
-        ({"model_type": "t5"}, "model_type 't5' is not one of bart, bert, gpt2, llama, mamba"),
+        ({"model_type": "t5"}, "model_type: must be one of llama, .*, mamba, got 't5'"),
         (without(LLAMA, "hidden_size"), "key 'hidden_size' is missing"),
-        ({**LLAMA, "hidden_size": "big"}, "hidden_size must be an integer >= 1, got 'big'"),
-        ({**LLAMA, "num_hidden_layers": 0}, "num_hidden_layers must be an integer >= 1, got 0"),
-        ({**LLAMA, "mlp_bias": True}, "only mlp_bias=False is modelled, got True"),
-        ({**OPT, "word_embed_proj_dim": 512}, "only word_embed_proj_dim=4096 is modelled, got 512"),
-        ({**BART, "decoder_ffn_dim": 1}, "only decoder_ffn_dim=4096 is modelled, got 1"),
+        ({**LLAMA, "hidden_size": "big"}, r":4: hidden_size: must be an integer >= 1, got 'big'"),
+        (
+            {**LLAMA, "num_hidden_layers": 0},
+            r":7: num_hidden_layers: must be an integer >= 1",
+        ),
+        ({**LLAMA, "mlp_bias": True}, r":12: mlp_bias: only False is modelled, got True"),
+        (
+            {**OPT, "word_embed_proj_dim": 512},
+            "word_embed_proj_dim: only 4096 is modelled",
+        ),
+        ({**BART, "decoder_ffn_dim": 1}, "decoder_ffn_dim: only 4096 is modelled, got 1"),
     ],
 )
 def test_bad_files_are_one_clear_line(tmp_path, values, message):

@@ -16,8 +16,9 @@ from spaces.interchange.timeloop_yaml import TimeloopError
 from spaces.mappings.design_file import Design, design_to_data, read_design, write_design
 from spaces.mappings.loop_nest import TEMPORAL
 from spaces.workloads.workload import Precision
+from tests.spaces.interchange.timeloop_schema import check_section
 
-GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+GOLDEN = Path(__file__).resolve().parent.parent.parent / "golden"
 CASES = read_golden(GOLDEN / "sparseloop_matmul.json.gz")
 ACCELFORGE = GOLDEN / "accelforge_mappings.json"
 TECHNOLOGY = {"name": "golden", "values": {"leakage_mw_per_mm2": 0.0}}
@@ -57,6 +58,8 @@ def test_golden_round_trip(case: GoldenCase, tmp_path: Path) -> None:
     rest = export_timeloop(design, tmp_path)
     unexpected = [key for key in rest if key not in ALLOWED_REST]
     assert [key for key in unexpected if not key.startswith("evaluator/skipping/rules")] == []
+    for section, name in FILES.items():
+        check_section(section, (tmp_path / name).read_text())
     bare = import_timeloop([tmp_path / name for name in FILES.values()])
     assert bare.design is not None
     assert bare.notes == ()
