@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
-from strategies.exact.exact_search import SearchResult, exact_search
+from strategies.exact.exact_search import exact_search
+from strategies.exact.search_result import SearchResult
 from tests.strategies.mapping_oracle import all_costs
 from tests.strategies.small_problems import small_problem
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from spaces.compiled import compiled
-from strategies.exact.exact_kernels import node_price
-from strategies.exact.exact_scan import base_tile, linear, no_better, store
+from strategies.exact.archive import no_better, store
+from strategies.exact.scan import base_tile, linear
+from strategies.exact.walk import node_price
 
 
 @compiled
@@ -126,6 +127,8 @@ def try_orders(grid, outer, machine, setting, part, share, below, where, cycles,
             if no_better(setting.mode, archive, energy, slow):
                 continue
             place = store(setting.mode, archive, energy, slow)
+            if place < 0:
+                return
             info[4], info[5] = outer_rank, inner_rank
             archive.info[place] = info
             archive.info[place, 6 + tensors :] = tile_index(grid, tile, -1, 0)

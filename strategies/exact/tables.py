@@ -11,12 +11,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from strategies.exact.exact_leaves import Leaves
-from strategies.exact.exact_problem import Costs, IntArray, Machine, Points
-
-FloatArray = NDArray[np.float64]
+from strategies.exact.grid import FloatArray, IntArray, Points
+from strategies.exact.leaves import Leaves
+from strategies.exact.machine import Machine
+from strategies.exact.prices import Costs
 
 
 class OuterTable(NamedTuple):
@@ -109,23 +108,26 @@ def _add(load: FloatArray, port: int, cycles: FloatArray) -> None:
         load[..., port] += cycles
 
 
-def compulsory_cycles(costs: Costs, machine: Machine) -> float:
-    """Cycles that level 0's ports are busy at least: every element passes them once.
+def compulsory_costs(costs: Costs, machine: Machine, computes: FloatArray) -> tuple[float, float]:
+    """Energy [pJ] of level 0 at least, and cycles that its ports are busy at least.
 
-    A tensor that only level 0 keeps is read by the compute units, at least once per element.
+    Every operand's element is read there once or more, by the compute units where no other level
+    keeps it. Every element of the output is written there: finished, or by the accumulations that
+    `computes` (see `machine.build_computes`) leaves.
     """
     load = np.zeros(machine.ports + 1)
+    energy = 0.0
     for t in range(len(costs.whole)):
         elements = float(costs.elements[t].max())
-        bits = elements * float(costs.bits[t, 0].min())
         if t == machine.output:
-            load[machine.write_port[0]] += (
-                elements * float(costs.final_bits.min()) * machine.write_cycles[0]
-            )
-        else:
-            bits = min(bits, elements * float(costs.leaf_bits[t, 0].min()))
-            load[machine.read_port[0]] += bits * machine.read_cycles[0]
-    return float(load[: machine.ports].max(initial=0.0))
+            made = float(computes[:, :, 2].min()) * costs.partial[0, 3]
+            bits = elements * min(float(costs.final_bits.min()), made)
+            load[machine.write_port[0]] += bits * machine.write_cycles[0]
+            continue
+        bits = min(float(costs.bits[t, 0].min()), float(costs.leaf_bits[t, 0].min()))
+        load[machine.read_port[0]] += elements * bits * machine.read_cycles[0]
+        energy += elements * min(float(costs.read[t, 0].min()), float(costs.leaf[t, 0].min()))
+    return energy, float(load[: machine.ports].max(initial=0.0))
 
 
 class Surroundings(NamedTuple):
