@@ -71,10 +71,11 @@ def build_computes(terms: CostTerms, masks: IntArray) -> tuple[FloatArray, Float
 
 def _kept(terms: CostTerms, leaf_mask: int, mask: int) -> NDArray[np.bool_]:
     """Whether each tensor is kept at each level, shape (T, L)."""
-    keep = np.zeros(terms.may_keep.shape, dtype=np.bool_)
-    rows = np.arange(len(keep))
+    tensors, levels = terms.may_keep.shape
+    keep = np.zeros((tensors, levels), dtype=np.bool_)
+    rows = np.arange(tensors)
     keep[:, 0] = True
-    if keep.shape[1] == 3:
+    if levels == 3:
         keep[:, 1] = mask >> rows & 1
     keep[:, -1] = leaf_mask >> rows & 1
     return keep
@@ -91,7 +92,7 @@ def assumed_packed(terms: CostTerms) -> NDArray[np.bool_]:
     There what it says is a bound, where the compute units' work depends on it; shape (T, L).
     """
     may_be_plain = np.array([[0 in ids for ids in row] for row in terms.format_choices])
-    doubtful = packed_copies(terms) & may_be_plain
+    doubtful: NDArray[np.bool_] = packed_copies(terms) & may_be_plain
     size = 1 << len(doubtful)
     for t in np.flatnonzero(doubtful.any(axis=1)):
         if not any(_tells_apart(terms, mask, int(t)) for mask in (0, size - 1)):
@@ -105,9 +106,10 @@ def _tells_apart(terms: CostTerms, mask: int, tensor: int) -> bool:
     plain = np.zeros(len(keep), dtype=np.bool_)
     packed = np.arange(len(keep)) == tensor
     one, other = terms.leaf(keep, plain), terms.leaf(keep, packed)
-    same = one.compute_pj == other.compute_pj and one.compute_cycles == other.compute_cycles
-    same &= bool((one.made == other.made).all() and (one.active == other.active).all())
-    return not (same and bool((one.looked_up == other.looked_up).all()))
+    if one.compute_pj != other.compute_pj or one.compute_cycles != other.compute_cycles:
+        return True
+    pairs = (one.made, other.made), (one.active, other.active), (one.looked_up, other.looked_up)
+    return any(bool((a != b).any()) for a, b in pairs)
 
 
 def build_machine(terms: CostTerms) -> Machine:

@@ -51,13 +51,18 @@ class Costs(NamedTuple):
     whole: IntArray
 
 
+_ENDS = ("leaf", "leaf_bits", "final")
+
+
 def ideal_costs(costs: Costs) -> Costs:
-    """The same with every price the least of any tile: a bound under which no tile need grow."""
+    """The same with every price, and the halos, the least of any tile: a bound under which no tile
+    need grow.
+    """
     flat = {
         name: np.broadcast_to(
             getattr(costs, name).min(axis=-1, keepdims=True), getattr(costs, name).shape
         )
-        for name in ("read", "write", "bits", "own_write", "own_bits", "leaf", "leaf_bits", "final")
+        for name in ("words", "read", "write", "bits", "own_write", "own_bits", *_ENDS)
     }
     final_bits = np.broadcast_to(costs.final_bits.min(), costs.final_bits.shape)
     return costs._replace(**flat, final_bits=final_bits, grows=np.zeros_like(costs.grows))

@@ -216,7 +216,7 @@ def _join(task: Sweep, stores: Outer, setting: Setting, leaves: Leaves) -> Float
     step = 1 if np.isfinite(task.deadline) else len(fan.used)
     for first in range(0, len(fan.used), step):
         if perf_counter() > task.deadline:
-            return left_over(problem, leaves, coefficients, fan, setting, first)
+            return np.asarray(left_over(problem, leaves, coefficients, fan, setting, first))
         span = (first, min(first + step, len(fan.used)))
         pair = (stores.true, stores.ideal)
         scan(problem, pair, leaves, coefficients, fan, setting, span, task.archive)
