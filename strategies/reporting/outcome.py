@@ -12,14 +12,16 @@ import numpy as np
 
 from evaluators.evaluation import MODEL_VERSION
 from spaces.space import Space
+from strategies.pareto import thinned
 from strategies.reporting.study_result import StudyResult, Trial
 from strategies.reporting.terminal import Rows
 
 MAX_PARAMS = 8
 """Parameters shown in a row; designs of more are listed one by one instead."""
 
+FRONT = "Pareto front"
 FRONT_ROWS = 12
-"""Rows of the front printed in the terminal; the artifact has all of them."""
+"""Rows of the front printed in the terminal, evenly spread; report and files have all of them."""
 
 
 @runtime_checkable
@@ -67,9 +69,7 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
     An evaluator's `explain` may hold, beside its breakdown: `tables`, `texts`, `files` and
     `energy_breakdown_pj`, each a mapping by title.
     """
-    tables: dict[str, Rows] = {
-        "Pareto front" if len(result.front) > 1 else "Best": front_rows(result)
-    }
+    tables: dict[str, Rows] = {FRONT if len(result.front) > 1 else "Best": front_rows(result)}
     best = result.best
     if best is None:
         return Findings({}, summary=summary_of(result))
@@ -113,12 +113,12 @@ def described_text(description: Mapping[str, Any]) -> str:
     return str(text) if text else json.dumps(description, indent=2, default=str)
 
 
-def front_rows(result: StudyResult, most: int = FRONT_ROWS) -> list[dict[str, Any]]:
+def front_rows(result: StudyResult) -> list[dict[str, Any]]:
     """The front, best in the first objective first: trial, objectives, parameters."""
     trials = result.trials(result.front)
     first = result.goal.objectives[0]
     trials.sort(key=lambda trial: float(first.loss(np.array([trial.metrics[first.metric]]))[0]))
-    return [trial_row(trial, result.goal.metrics) for trial in trials[:most]]
+    return [trial_row(trial, result.goal.metrics) for trial in trials]
 
 
 def trial_row(trial: Trial, metrics: Sequence[str]) -> dict[str, Any]:
@@ -206,6 +206,10 @@ def print_outcome(findings: Findings, folder: Path) -> None:
 
     console = output_console()
     for title, rows in findings.tables.items():
+        if title == FRONT and len(rows) > FRONT_ROWS:
+            chosen = thinned(np.arange(len(rows)), FRONT_ROWS)
+            title = f"{FRONT} ({FRONT_ROWS} of {len(rows)} trials, evenly spread)"
+            rows = [rows[index] for index in chosen]
         print_table(console, title, rows)
     for title, text in findings.texts.items():
         console.print(f"\n[bold]{title}[/bold]")

@@ -16,22 +16,17 @@ from tests.contracts.evaluator_contract import EvaluatorContract
 from tests.strategies.problems import MIXED, bowl_problem
 
 CONFIG_DIR = Path(__file__).parents[2] / "conf"
-SMALL = [
-    "workload=gemm",
-    "workload.M=64",
-    "workload.N=96",
-    "workload.K=128",
-    "~workload.phase",
-    "~workload.batch",
-    "~workload.context",
-]
+SMALL = ["workload=gemm", "workload.M=64", "workload.N=96", "workload.K=128"]
+WITHOUT_PHASE = ["~workload.phase", "~workload.batch", "~workload.context"]
 EXPERIMENTS: dict[str, list[str]] = {
     "operator_mapping": [],
     "cim_mapping_search": [],
     "block_diagonal_cim": [],
     "adc_sweep": [],
     "flexcim": [],
-    "llama_decode": SMALL,
+    "llama_decode": [*SMALL, *WITHOUT_PHASE],
+    "pareto_energy_latency": SMALL,
+    "pareto_energy_accuracy": [],
 }
 """Experiment -> overrides that keep its evaluation small."""
 
