@@ -8,7 +8,7 @@ best mapping of its operator, found by an inner search.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -164,6 +164,10 @@ class SparseModel:
 
     # --- what a nested search asks for --------------------------------------------------------
 
+    def part_name(self, part: int) -> str:
+        """The operator's name."""
+        return self.operators[part].name
+
     def rules(self, part: int) -> MappingRules | None:
         """The dataflow resolved for one operator; None when every mapping is free."""
         if self.dataflow == FREE:
@@ -299,13 +303,3 @@ class SparseModel:
     def explain_parts(self, found: Sequence[MappingBatch]) -> dict[str, Any]:
         """Tables, loop nests and design files of the model's best mappings."""
         return explain_model(self.operators, self.parts, found)
-
-    def baselines(self, parameters: Iterable[str]) -> dict[str, dict[str, str]]:
-        """Each common format alone for all tensors, least EDP per operator."""
-        names = list(parameters)
-        return {
-            f"{name}, best mappings": {
-                key: "edp" if key == "mapping_goal" else name for key in names
-            }
-            for name in BASELINES
-        }
