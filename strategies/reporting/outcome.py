@@ -72,7 +72,8 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
     tables: dict[str, Rows] = {FRONT if len(result.front) > 1 else "Best": front_rows(result)}
     best = result.best
     if best is None:
-        return Findings({}, summary=summary_of(result))
+        texts = {"No feasible trial": no_feasible_text(result)}
+        return Findings({}, texts, summary=summary_of(result))
     design = space.decode(best.columns)
     explained = evaluator.explain(design)
     tables.update(explained.get("tables", {}))
@@ -105,6 +106,23 @@ def surveyed(space: Space, evaluator: Any, result: StudyResult) -> Mapping[str, 
     feasible = np.flatnonzero(np.isfinite(result.losses).all(axis=1))
     columns = result.reader.trials([int(number) for number in feasible]).columns
     return evaluator.survey(space.decode(columns))
+
+
+def no_feasible_text(result: StudyResult) -> str:
+    """Why no trial can be shown: the commonest failures, and how near each constraint came."""
+    frame = result.frame()
+    failed = frame[frame["state"] == "failed"]["reason"].value_counts()
+    lines = [f"{count} failed: {reason}" for reason, count in failed.head(3).items()]
+    infeasible = frame[frame["state"] == "infeasible"]
+    for name in [name for name in frame.columns if name.startswith("violation/")]:
+        least = infeasible[name].min()
+        if least > 0:
+            broken = int((infeasible[name] > 0).sum())
+            lines.append(
+                f"constraint {name.removeprefix('violation/')}: {broken} of {len(frame)} trials "
+                f"break it, the nearest by {least:.4g}; loosen it or offer other choices"
+            )
+    return "\n".join(lines) or f"{len(frame)} trials break different constraints"
 
 
 def described_text(description: Mapping[str, Any]) -> str:
