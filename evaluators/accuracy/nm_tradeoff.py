@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evaluators.accuracy.nm_fidelity import NMFidelity
 from evaluators.digital.digital_cim import CimOptions, DigitalCimEvaluator, GemmLayer
@@ -21,8 +20,6 @@ from evaluators.evaluation import Evaluation, Evaluator, FloatArray
 from spaces.cim.digital_cim import CimBatch, MacroBatch, machine_batch
 from spaces.sparsity.nm_sparsity import NMBatch, NMPattern, NMSpace, candidate_patterns
 from spaces.sparsity.nm_statistics import Granularity, NMStatistics, unit_names
-
-FloatArray = NDArray[np.float64]
 
 BASELINES = ("4:8", "2:4", "2:8", "1:4", "1:8", "1:1")
 """Uniform assignments that every study should see first."""
@@ -154,7 +151,7 @@ class NMTradeoff:
 
         Their sums over the units are the metrics, leakage aside.
         """
-        table = self.hardware.layer_table(self._machines(1), patterns).metrics
+        table = self.hardware.layer_table(machine_rows(self.machine, 1), patterns).metrics
         return {name: values.reshape(-1, len(patterns)) for name, values in table.items()}
 
     def comparison(self, design: NMBatch) -> Mapping[str, list[dict[str, Any]]]:
