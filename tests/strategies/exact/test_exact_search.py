@@ -35,7 +35,7 @@ def test_optimum_and_front_equal_enumeration(seed: int) -> None:
 
 
 def block_sparse_product(seed: int, compute: str = "none") -> SparseAccelerator:
-    """A product whose formats differ in what they are good at: metadata and decoding have prices."""
+    """A product whose formats differ in what they are good at; metadata and decoding cost."""
     rng = np.random.default_rng(seed)
     everything = frozenset(TensorClass)
     sizes = {"M": int(rng.choice([1, 8])), "K": 32, "N": 16}
