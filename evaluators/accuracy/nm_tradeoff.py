@@ -16,7 +16,7 @@ import numpy as np
 
 from evaluators.accuracy.nm_fidelity import NMFidelity
 from evaluators.digital.digital_cim import CimOptions, DigitalCimEvaluator, GemmLayer
-from evaluators.evaluation import Evaluation, Evaluator
+from evaluators.evaluation import Evaluation, Evaluator, FloatArray
 from spaces.cim.digital_cim import CimBatch, MacroBatch, machine_batch
 from spaces.sparsity.nm_sparsity import NMBatch, NMPattern, NMSpace, candidate_patterns
 from spaces.sparsity.nm_statistics import Granularity, NMStatistics, unit_names
