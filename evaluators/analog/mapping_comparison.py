@@ -19,7 +19,14 @@ from evaluators.analog.published_ratios import PublishedRatio, compare_published
 from evaluators.analog.sensitivity import tornado
 from evaluators.analog.technology import AnalogTechnology
 from evaluators.evaluation import Evaluation
-from spaces.cim.mapping import ORGANISATION, SITE_CHOICES, CimChoices, CimDesigns, one_design
+from spaces.cim.mapping import (
+    ORGANISATION,
+    SITE_CHOICES,
+    CimChoices,
+    CimDesigns,
+    check_choices,
+    one_design,
+)
 from spaces.cim.model import CimModel
 from spaces.space import Columns
 from spaces.validation import check_key, check_keys
@@ -66,6 +73,10 @@ class CimComparison:
         if not self.models:
             raise ValueError("comparison: models must name at least one model, got none")
         check_keys("comparison.fixed", self.fixed, DEFAULTS)
+        chosen = {**DEFAULTS, **self.fixed, "mapping": "sparse"}
+        names = (*ORGANISATION, *SITE_CHOICES)
+        for model in self.models.values():
+            check_choices(model, CimChoices(**{name: (chosen[name],) for name in names}))
 
     def evaluate(self, designs: Columns) -> Evaluation:
         """Metrics of `AnalogCim` and their ratios to the linear mapping."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.accuracy.monarch import gaussian_residual
-from evaluators.analog.analog_cim import AnalogCim
+from evaluators.analog.analog_cim import DIGITAL_PARTS, AnalogCim
 from evaluators.analog.commands import CommandStream
 from evaluators.analog.execution import counted_work, execute
 from evaluators.evaluation import Evaluation
@@ -126,8 +126,7 @@ def _blocks_text(factors: tuple[Any, Any]) -> str:
 def energy_groups(explained: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Projections and digital work -> part -> energy of one token."""
     parts = explained["energy_per_token_pj"]
-    digital = ("attention", "add", "layernorm", "activation")
     return {
-        "projections": {name: value for name, value in parts.items() if name not in digital},
-        "digital": {name: value for name, value in parts.items() if name in digital},
+        "projections": {name: value for name, value in parts.items() if name not in DIGITAL_PARTS},
+        "digital": {name: value for name, value in parts.items() if name in DIGITAL_PARTS},
     }
