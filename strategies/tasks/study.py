@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from omegaconf import DictConfig, OmegaConf
 
 from spaces.space import Columns
+from strategies.passwords import without_passwords
 from strategies.problem import Problem
 from strategies.reporting.study_result import StudyResult
 from strategies.tasks.instantiate import instantiate, make_strategy
@@ -232,11 +233,12 @@ def open_tracker(setup: Setup, log: TrialLog) -> MlflowTracker | None:
 
 def open_log(setup: Setup) -> TrialLog:
     """Create the folder and the record, or reopen them; the resolved configuration goes beside."""
-    meta = setup.problem.meta(setup.name, seed_of(setup), setup.config)
+    public = without_passwords(setup.config)
+    meta = setup.problem.meta(setup.name, seed_of(setup), public)
     if setup.resumed:
         return resume_log(setup.folder / TRIALS_FILE, meta)
     log = create_log(setup.folder / TRIALS_FILE, meta)
-    OmegaConf.save(OmegaConf.create(dict(setup.config)), setup.folder / CONFIG_FILE)
+    OmegaConf.save(OmegaConf.create(public), setup.folder / CONFIG_FILE)
     return log
 
 
