@@ -253,6 +253,7 @@ def file_rows(setup: Setup, rehearsal: Rehearsal) -> Rows:
     head = {
         CONFIG_FILE: "the resolved configuration",
         TRIALS_FILE: f"the record: {'all' if trials is None else trials} trials",
+        f"{setup.name}.zip": "the bundle that task=reproduce checks",
     }
     sizes = {
         f"{ARTIFACTS}/{name}": f"about {math.ceil(size / 1024)} KiB"

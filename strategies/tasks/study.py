@@ -87,6 +87,7 @@ def run(config: DictConfig) -> float | None:
         result = tuner.run()
         best = result.best_of(setup.problem.goal.metrics[0])
         publish(setup, result, tracker)
+        bundle(setup, tracker)
     show_tracking(setup, tracker)
     if result.ended_by == "interrupted":
         raise KeyboardInterrupt
@@ -108,6 +109,18 @@ def publish(setup: Setup, result: StudyResult, tracker: MlflowTracker | None) ->
         tracker.add_metrics(breakdown_metrics(findings.breakdown))
     show = print_json if setup.config["quiet"] else print_outcome
     show(findings, folder)
+
+
+def bundle(setup: Setup, tracker: MlflowTracker | None) -> None:
+    """One zip of the study, from which `task=reproduce` prices every number again."""
+    from strategies.tasks.bundle import write_bundle
+    from strategies.tasks.recorded_study import study_in
+
+    path = write_bundle(study_in(setup.folder), setup.folder / f"{setup.name}.zip")
+    if tracker is not None:
+        tracker.add_artifacts(path)
+    if not setup.config["quiet"]:
+        print(f"bundle: {path} (check: python run.py task=reproduce study={path})")
 
 
 def show_tracking(setup: Setup, tracker: MlflowTracker | None) -> None:
