@@ -8,6 +8,7 @@ import numpy as np
 
 from spaces.compiled import compiled
 from strategies.exact.grid import FloatArray, Grid, IntArray, Points
+from strategies.exact.growth import has_rival, rivals_of, tile_prices
 from strategies.exact.machine import Machine
 from strategies.exact.prices import Costs
 from strategies.exact.walk import choose_ranks, first_extent, next_extent
@@ -42,8 +43,8 @@ class Leaves(NamedTuple):
 def _place(grid, points, elements, bits, orders, rows, capacity, grows, box, out):  # type: ignore[no-untyped-def]
     """Write (row, tiles..., top...) of the placements of some orders that fit; returns how many.
 
-    Writes no more than `out` holds, counts all. grows = (of every tensor, of every head); box =
-    (extents around which, extents that must be divided).
+    Writes no more than `out` holds, counts all. grows = (of every tensor, of every head, rivals,
+    see `growth`); box = (extents around which, extents that must be divided).
     """
     base, full = box
     tensors, ranks = grid.relevant.shape
@@ -80,13 +81,19 @@ def _place(grid, points, elements, bits, orders, rows, capacity, grows, box, out
             own = points.own[t, index]
             room[depth + 1] = room[depth] - elements[t, own] * bits[t, own]
             fits = room[depth + 1] >= -1e-9 * capacity
-            if fits and depth < nodes - 1:
+            good = fits
+            if fits and grows[0][t] and not (grows[1] and depth == nodes - 1):
+                inner = base if depth == 0 else extent[depth - 1]
+                good = not has_rival(
+                    grid.div, grid.number, grid.relevant[t], grows[2][t], own, inner
+                )
+            if good and depth < nodes - 1:
                 depth += 1
                 first_extent(
                     open_ranks[depth], at_once[depth], extent[depth - 1], full, extent[depth]
                 )
                 continue
-            if fits:
+            if good:
                 if count < out.shape[0]:
                     out[count, 0] = row
                     out[count, 1 : 1 + tensors] = -1
@@ -147,13 +154,8 @@ def _undominated(top, group, prices, order, div):  # type: ignore[no-untyped-def
 def _prices(costs: Costs, leaves: Leaves) -> FloatArray:
     """Everything of a placement that a cost grows with, shape (n, columns)."""
     columns = [leaves.words]
-    last = costs.read.shape[1] - 1
     for t in np.flatnonzero(costs.grows):
-        own = np.maximum(leaves.own[:, t], 0)
-        tables = [costs.own_write[t, last], costs.own_bits[t, last], *costs.leaf[t, last]]
-        tables += [*costs.leaf_bits[t, last], costs.final, *costs.read[t, :last]]
-        tables += [*costs.write[t, :last], *costs.bits[t, :last], costs.words[t]]
-        values = np.stack([table[own] for table in tables], axis=1)
+        values = tile_prices(costs, int(t))[np.maximum(leaves.own[:, t], 0)]
         columns.append(np.where(leaves.own[:, t : t + 1] >= 0, values, 0.0))
     stack = np.concatenate(columns, axis=1)
     return np.ascontiguousarray(stack[:, np.ptp(stack, axis=0) > 0.0])
@@ -182,11 +184,12 @@ def innermost_placements(
     allowed = np.flatnonzero(machine.masks[level, masks])
     bits = np.ascontiguousarray(costs.own_bits[:, level])
     capacity, room = float(machine.capacity[level]), 1 << 13
+    rivals = rivals_of(grid, costs)
     while True:
         out = np.empty((room, 1 + tensors + len(box[0])), dtype=np.int64)
         count = _place(
             grid, points, costs.elements, bits, rows, allowed, capacity,
-            (costs.grows, heads_grow), box, out,
+            (costs.grows, heads_grow, rivals), box, out,
         )  # fmt: skip
         if count <= room:
             break
