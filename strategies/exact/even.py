@@ -12,7 +12,7 @@ import numpy as np
 
 from spaces.compiled import compiled
 from strategies.exact.archive import no_better, store
-from strategies.exact.scan import base_tile, linear
+from strategies.exact.scan import linear, spread_tile
 from strategies.exact.walk import node_price
 
 
@@ -146,7 +146,7 @@ def reuse_room(grid, implicit, inner, full, t):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def inner_floor(grid, implicit, part, share, base, full, scratch):  # type: ignore[no-untyped-def]
+def inner_floor(grid, implicit, part, share, base, full):  # type: ignore[no-untyped-def]
     """Least energy of an innermost tile's traffic [pJ]; one tensor may stay as long as it can."""
     total, best = 0.0, 0.0
     for t in range(share.shape[0]):
@@ -175,85 +175,118 @@ def tile_floor(grid, outer, machine, implicit, below, tile, full, scratch):  # t
 
 
 @compiled
-def outer_floors(grid, outer, machine, implicit, below, full, floors):  # type: ignore[no-untyped-def]
-    """Write the least energy of level 1 around every base tile [pJ]; inf where none fits.
-
-    A tile serves all base tiles that divide it: the least over its multiples, rank by rank.
-    """
-    tile = np.zeros(full.shape[0], dtype=np.int64)
-    scratch = np.zeros(machine.ports)
-    base = tile.copy()
-    floors[:] = np.inf
-    more = True
-    while more:
-        if room_left(grid, outer, tile, below, machine.capacity[1]) >= 0.0:
-            floors[tile_index(grid, tile, -1, 0)] = tile_floor(
-                grid, outer, machine, implicit, below, tile, full, scratch
-            )
-        more = next_tile(grid.div, base, full, tile)
-    for r in range(full.shape[0]):
+def spread_floors(grid, floors):  # type: ignore[no-untyped-def]
+    """Make each base tile's floor the least over the tiles that it divides, rank by rank."""
+    for r in range(grid.number.shape[0]):
+        step, count = grid.stride[r], grid.number[r]
         for index in range(floors.shape[0] - 1, -1, -1):
-            at = (index // grid.stride[r]) % grid.number[r]
-            for larger in range(at + 1, grid.number[r]):
+            at = (index // step) % count
+            for larger in range(at + 1, count):
                 if grid.div[r, larger, at] >= 0:
-                    other = index + (larger - at) * grid.stride[r]
+                    other = index + (larger - at) * step
                     floors[index] = min(floors[index], floors[other])
 
 
 @compiled
-def pair_bounds(grid, machine, leaves, parts, fan, setting, implicit, floors, out):  # type: ignore[no-untyped-def]
-    """Write least energy and cycles of every (spatial choice, innermost tile), shape (n, m, 2)."""
-    ranks = grid.relevant.shape[1]
-    base, scratch = np.zeros(ranks, dtype=np.int64), np.zeros(machine.ports)
-    fixed = setting.computes[-1, -1, 0] * grid.total
-    out[:] = np.inf
-    for i in range(fan.place.shape[0]):
-        units = setting.used[0] * fan.used[i] * setting.used[1]
-        cycles = max(setting.floor, grid.total * setting.computes[-1, -1, 1] / units)
-        for j in range(leaves.top.shape[0]):
-            if base_tile(grid.mul, grid.div, leaves.top[j], fan.place[i], setting.full, base):
-                inside = inner_floor(
-                    grid, implicit, parts[j], fan.shared[i], base, setting.full, scratch
-                )
-                floor = floors[tile_index(grid, base, -1, 0)]
-                out[i, j, 0] = fixed + machine.static_pj * cycles + inside + floor
-                out[i, j, 1] = cycles
+def fan_bound(grid, machine, setting, instances):  # type: ignore[no-untyped-def]
+    """Energy of the computes and of idling [pJ] and least cycles on this many instances."""
+    units = setting.used[0] * instances * setting.used[1]
+    cycles = max(setting.floor, grid.total * setting.computes[-1, -1, 1] / units)
+    return setting.computes[-1, -1, 0] * grid.total + machine.static_pj * cycles, cycles
 
 
 @compiled
-def scan_even(grid, outer, machine, leaves, parts, fan, setting, implicit, pairs, bounds, archive):  # type: ignore[no-untyped-def]
-    """Search the given (spatial choice, innermost tile) pairs, most promising first.
+def search_pair(problem, outer, part, leaf, spatial, setting, work, archive):  # type: ignore[no-untyped-def]
+    """Search every tile of level 1 around one innermost tile under one spatial choice.
+
+    problem = (grid, machine, implicit); leaf = (tiles below each tensor's, fixed energy, cycles);
+    spatial = (sharing, instances); work = (base tile, below, info).
+    """
+    grid, machine, implicit = problem
+    own, fixed, cycles = leaf
+    shared, instances = spatial
+    base, below, info = work
+    scratch, tile = np.zeros(machine.ports), base.copy()
+    below[:, 0] = own
+    inside = fixed + inner_floor(grid, implicit, part, shared, base, setting.full)
+    more = True
+    while more:
+        if room_left(grid, outer, tile, below, machine.capacity[1]) >= 0.0:
+            floor = tile_floor(grid, outer, machine, implicit, below, tile, setting.full, scratch)
+            if not no_better(setting.mode, archive, inside + floor, cycles):
+                try_orders(
+                    grid, outer, machine, setting, part, shared, below,
+                    (base, tile, implicit, instances), cycles, archive, info,
+                )  # fmt: skip
+        more = next_tile(grid.div, base, setting.full, tile)
+
+
+@compiled
+def first_pair(problem, leaves, parts, fan, setting, floors, first):  # type: ignore[no-untyped-def]
+    """The most promising innermost tile on the fullest spatial choices: (choice, tile), or -1."""
+    grid, machine, implicit = problem
+    base = np.zeros(grid.number.shape[0], dtype=np.int64)
+    best, pair = np.inf, (-1, -1)
+    for i in range(first, fan.place.shape[0]):
+        if fan.used[i] < fan.used[first] and pair[0] >= 0:
+            break
+        fixed, _ = fan_bound(grid, machine, setting, fan.used[i])
+        for j in range(leaves.top.shape[0]):
+            if not spread_tile(grid.mul, grid.div, leaves.top, j, fan.place[i], setting.full, base):
+                continue
+            energy = fixed + floors[tile_index(grid, base, -1, 0)]
+            if energy < best:
+                energy += inner_floor(grid, implicit, parts[j], fan.shared[i], base, setting.full)
+                if energy < best:
+                    best, pair = energy, (i, j)
+    return pair
+
+
+@compiled
+def scan_even(problem, outer, leaves, parts, fan, setting, floors, span, archive):  # type: ignore[no-untyped-def]
+    """Search the innermost tiles under a span of spatial choices; returns the least not looked at.
 
     parts: coefficients without and with the words written into the innermost level, by placement
-    and tensor, shape (n, T, 2, 1 + V, 3).
+    and tensor, shape (n, T, 2, 1 + V, 3). span = (first, last, whether only bounds are asked for).
+    The result is (energy, cycles, product), inf when everything was looked at.
     """
+    grid, machine, implicit = problem
     tensors, ranks = grid.relevant.shape
-    base, full = np.zeros(ranks, dtype=np.int64), setting.full
-    below = setting.below.copy()
-    scratch = np.zeros(machine.ports)
+    base, left = np.zeros(ranks, dtype=np.int64), np.full(3, np.inf)
     info = np.zeros(archive.info.shape[1], dtype=np.int64)
     info[0], info[1] = setting.tag
-    for at in range(pairs.shape[0]):
-        i, j = pairs[at] // leaves.top.shape[0], pairs[at] % leaves.top.shape[0]
-        cycles = bounds[i, j, 1]
-        if no_better(setting.mode, archive, bounds[i, j, 0], cycles):
-            archive.tally[2] += 1
+    work = (base, setting.below.copy(), info)
+    started = archive.tally[0] > 0 or span[2]
+    seed = (-1, -1)
+    if not started:
+        seed = first_pair(problem, leaves, parts, fan, setting, floors, span[0])
+    for step in range(span[0] - (0 if started or seed[0] < 0 else 1), span[1]):
+        i = seed[0] if step < span[0] else step
+        shared = fan.shared[i]
+        fixed, cycles = fan_bound(grid, machine, setting, fan.used[i])
+        if not span[2] and no_better(setting.mode, archive, fixed, cycles):
             continue
-        base_tile(grid.mul, grid.div, leaves.top[j], fan.place[i], full, base)
-        for t in range(tensors):
-            below[t, 0] = leaves.own[j, t]
-        inside = setting.computes[-1, -1, 0] * grid.total + machine.static_pj * cycles
-        inside += inner_floor(grid, implicit, parts[j], fan.shared[i], base, full, scratch)
-        info[2], info[3] = i, j
-        info[6 : 6 + tensors] = leaves.tile[j]
-        tile = base.copy()
-        more = True
-        while more:
-            if room_left(grid, outer, tile, below, machine.capacity[1]) >= 0.0:
-                floor = tile_floor(grid, outer, machine, implicit, below, tile, full, scratch)
-                if not no_better(setting.mode, archive, inside + floor, cycles):
-                    try_orders(
-                        grid, outer, machine, setting, parts[j], fan.shared[i], below,
-                        (base, tile, implicit, fan.used[i]), cycles, archive, info,
-                    )  # fmt: skip
-            more = next_tile(grid.div, base, full, tile)
+        for j in range(leaves.top.shape[0]):
+            if step < span[0] and j != seed[1]:
+                continue
+            if not spread_tile(grid.mul, grid.div, leaves.top, j, fan.place[i], setting.full, base):
+                continue
+            bound = fixed + floors[tile_index(grid, base, -1, 0)]
+            if not span[2] and no_better(setting.mode, archive, bound, cycles):
+                archive.tally[2] += 1
+                continue
+            bound += inner_floor(grid, implicit, parts[j], shared, base, setting.full)
+            if span[2]:
+                left[0], left[1] = min(left[0], bound), min(left[1], cycles)
+                left[2] = min(left[2], bound * cycles)
+                continue
+            if no_better(setting.mode, archive, bound, cycles):
+                archive.tally[2] += 1
+                continue
+            info[2], info[3] = i, j
+            for t in range(tensors):
+                info[6 + t] = leaves.tile[j, t]
+            leaf = (leaves.own[j], fixed, cycles)
+            spatial = (shared, fan.used[i])
+            search_pair(problem, outer, parts[j], leaf, spatial, setting, work, archive)
+    return left

@@ -1,21 +1,19 @@
-"""Joins the placements of the even mapspace, most promising pair first."""
+"""Joins the placements of the even mapspace under bounds from the least outer tile."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from time import perf_counter
 
 import numpy as np
 
-from strategies.exact.archive import ENERGY, LATENCY, Archive
+from strategies.exact.archive import Archive
 from strategies.exact.case import Case
-from strategies.exact.even import outer_floors, pair_bounds, scan_even
-from strategies.exact.grid import FloatArray
+from strategies.exact.even import scan_even, spread_floors
+from strategies.exact.grid import FloatArray, IntArray
 from strategies.exact.leaves import Leaves
 from strategies.exact.scan import Setting
 from strategies.exact.tables import OuterTable, Surroundings, leaf_coefficients
-
-PAIRS_AT_ONCE = 256
-"""Pairs of a spatial choice and an innermost tile searched between two looks at the clock."""
 
 
 def join_even(
@@ -38,50 +36,64 @@ def join_even(
         The least (energy, cycles, product) not looked at, inf = none.
     """
     archive, deadline = out
-    parts = _parts(case, leaves, setting, tables[2])
-    fan, floors = case.fans[-2], np.empty(case.points.own.shape[1])
-    below = setting.below.copy()
-    below[:, 3] = 0.0
-    outer_floors(case.grid, tables[1], case.machine, case.implicit, below, setting.full, floors)
-    bounds = np.empty((len(fan.used), len(leaves.mask), 2))
-    pair_bounds(case.grid, case.machine, leaves, parts, fan, setting, case.implicit, floors, bounds)
-    values = _bound_values(setting.mode, bounds).ravel()
-    pairs = np.flatnonzero(np.isfinite(values))
-    pairs = pairs[np.argsort(values[pairs], kind="stable")]
-    for first in range(0, len(pairs), PAIRS_AT_ONCE):
-        if perf_counter() > deadline:
-            left = bounds.reshape(-1, 2)[pairs[first:]]
-            energy, cycles = left.T
-            return np.array([energy.min(), cycles.min(), (energy * cycles).min()])
-        scan_even(
-            case.grid,
-            tables[0],
-            case.machine,
-            leaves,
-            parts,
-            fan,
-            setting,
-            case.implicit,
-            pairs[first : first + PAIRS_AT_ONCE],
-            bounds,
-            archive,
-        )
+    if not len(leaves.mask):
+        return np.full(3, np.inf)
+    fan, parts = case.fans[-2], _parts(case, leaves, setting, tables[2])
+    floors = _outer_floors(case, tables[1], setting.full)
+    problem = (case.grid, case.machine, case.implicit)
+    rows = len(fan.used)
+    step = 1 if np.isfinite(deadline) else rows
+    for first in range(0, rows, step):
+        late = perf_counter() > deadline
+        span = (first, rows if late else min(first + step, rows), late)
+        left = scan_even(problem, tables[0], leaves, parts, fan, setting, floors, span, archive)
+        if late:
+            return np.asarray(left)
     return np.full(3, np.inf)
 
 
 def _parts(case: Case, leaves: Leaves, setting: Setting, around: Surroundings) -> FloatArray:
     """Coefficients without and with the words written into the innermost level."""
-    whole = leaf_coefficients(case.costs, case.machine, leaves, around)
-    idle = leaves._replace(words=np.zeros_like(leaves.words))
-    bare = leaf_coefficients(case.costs, case.machine, idle, around)
-    pair = np.stack([bare[:, :, 1], whole[:, :, 1]], axis=2)
+    n = len(leaves.mask)
+    twice = leaves._replace(
+        own=np.concatenate([leaves.own, leaves.own]),
+        words=np.concatenate([np.zeros_like(leaves.words), leaves.words]),
+    )
+    found = leaf_coefficients(case.costs, case.machine, twice, around, parents=(1,))[:, :, 1]
     made, active = setting.computes[-1, -1, 2:]
-    parts = pair[:, :, :, 0] + (made - active) * pair[:, :, :, 1] + active * pair[:, :, :, 2]
-    return np.ascontiguousarray(parts)
+    parts = found[:, :, 0] + (made - active) * found[:, :, 1] + active * found[:, :, 2]
+    return np.ascontiguousarray(np.stack([parts[:n], parts[n:]], axis=2))
 
 
-def _bound_values(mode: int, bounds: FloatArray) -> FloatArray:
-    energy, cycles = bounds[..., 0], bounds[..., 1]
-    if mode == ENERGY:
-        return np.asarray(energy)
-    return np.where(np.isfinite(energy), cycles, np.inf) if mode == LATENCY else energy * cycles
+def _outer_floors(case: Case, table: OuterTable, full: IntArray) -> FloatArray:
+    """Least energy of level 1 around every base tile [pJ], inf where none fits; shape (G,).
+
+    One tensor may stay as long as it can, as if its tile had all that is left of its irrelevant
+    ranks.
+    """
+    grid = case.grid
+    index, grown = _points(tuple(grid.number.tolist()), tuple(map(tuple, grid.relevant.tolist())))
+    price = table.side + table.fill * table.write[:, :1] + table.spill * table.read[:, :1]
+    floors = price.sum(axis=0)
+    if case.implicit:
+        most = grown + (~grid.relevant).astype(np.int64) @ (grid.stride * full)[:, None]
+        inside = np.minimum(most, price.shape[1] - 1)
+        saved = price - np.take_along_axis(price, inside, axis=1)
+        floors = floors - np.maximum(saved.max(axis=0), 0.0)
+    held = (table.elements * table.bits[:, :1]).sum(axis=0)
+    whole = (grid.div[np.arange(len(full)), full, index] >= 0).all(axis=1)
+    floors = np.where((held <= case.machine.capacity[1]) & whole, floors, np.inf)
+    spread_floors(grid, floors)
+    return floors
+
+
+@lru_cache(maxsize=64)
+def _points(
+    number: tuple[int, ...], relevant: tuple[tuple[bool, ...], ...]
+) -> tuple[IntArray, IntArray]:
+    """Divisor indices of every point of the grid, (G, R); its index with each tensor's irrelevant
+    ranks at one, (T, G).
+    """
+    index = np.stack([a.ravel() for a in np.indices(number)], axis=1)
+    stride = np.concatenate([np.cumprod(number[::-1])[::-1][1:], [1]]).astype(np.int64)
+    return index, np.array(relevant, dtype=np.int64) @ (index * stride).T
