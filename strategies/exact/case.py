@@ -89,7 +89,7 @@ def build_case(terms: CostTerms, sizes: tuple[int, ...], rules: MappingRules | N
     machine = build_machine(terms)
     orders, starts = node_orders(len(relevant))
     computes, accesses = build_computes(terms, machine.masks)
-    costs, formats = build_costs(terms, grid, terms.format_choices, accesses)
+    costs, formats = build_costs(terms, sizes, accesses)
     return Case(
         grid=grid,
         points=build_points(sizes, relevant),

@@ -196,11 +196,12 @@ def fan_bound(grid, machine, setting, instances):  # type: ignore[no-untyped-def
 
 
 @compiled
-def search_pair(problem, outer, part, leaf, spatial, setting, work, archive):  # type: ignore[no-untyped-def]
+def search_pair(problem, outer, part, leaf, spatial, setting, floors, work, archive):  # type: ignore[no-untyped-def]
     """Search every tile of level 1 around one innermost tile under one spatial choice.
 
     problem = (grid, machine, implicit); leaf = (tiles below each tensor's, fixed energy, cycles);
-    spatial = (sharing, instances); work = (base tile, below, info).
+    spatial = (sharing, instances); floors = least energy of each tile of level 1, and around each
+    base tile, (2, G); work = (base tile, below, info).
     """
     grid, machine, implicit = problem
     own, fixed, cycles = leaf
@@ -211,7 +212,12 @@ def search_pair(problem, outer, part, leaf, spatial, setting, work, archive):  #
     inside = fixed + inner_floor(grid, implicit, part, shared, base, setting.full)
     more = True
     while more:
-        if room_left(grid, outer, tile, below, machine.capacity[1]) >= 0.0:
+        floor = floors[0, tile_index(grid, tile, -1, 0)]
+        if (
+            floor < np.inf
+            and not no_better(setting.mode, archive, inside + floor, cycles)
+            and room_left(grid, outer, tile, below, machine.capacity[1]) >= 0.0
+        ):
             floor = tile_floor(grid, outer, machine, implicit, below, tile, setting.full, scratch)
             if not no_better(setting.mode, archive, inside + floor, cycles):
                 try_orders(
@@ -222,23 +228,64 @@ def search_pair(problem, outer, part, leaf, spatial, setting, work, archive):  #
 
 
 @compiled
+def fill_steps(grid, place, steps):  # type: ignore[no-untyped-def]
+    """Write each rank's share of a base tile's full-grid index, by the innermost tile's divisor
+    index; far below zero where the spatial trips do not fit.
+    """
+    for r in range(place.shape[0]):
+        for at in range(grid.number[r]):
+            base = grid.mul[r, at, place[r]]
+            steps[r, at] = grid.stride[r] * base if base >= 0 else -(1 << 40)
+
+
+@compiled
+def base_index(steps, tops, j):  # type: ignore[no-untyped-def]
+    """Full-grid index of the base tile of innermost tile j; negative where it cannot be."""
+    index = 0
+    for r in range(steps.shape[0]):
+        index += steps[r, tops[j, r]]
+    return index
+
+
+@compiled
+def loose_floor(lean, j, shared, inverse):  # type: ignore[no-untyped-def]
+    """`inner_floor` as if the tensor that stays longest were fetched once; lean (n, T, 2, 3) holds
+    the energy coefficients, inverse = 1 / shared.
+    """
+    total, best = 0.0, 0.0
+    for t in range(shared.shape[0]):
+        whole = lean[j, t, 1, 0] + lean[j, t, 1, 1] * inverse[t] + lean[j, t, 1, 2] * shared[t]
+        bare = lean[j, t, 0, 0] + lean[j, t, 0, 1] * inverse[t] + lean[j, t, 0, 2] * shared[t]
+        total += whole
+        best = max(best, whole - bare)
+    return total - best
+
+
+@compiled
 def first_pair(problem, leaves, parts, fan, setting, floors, first):  # type: ignore[no-untyped-def]
     """The most promising innermost tile on the fullest spatial choices: (choice, tile), or -1."""
     grid, machine, implicit = problem
     base = np.zeros(grid.number.shape[0], dtype=np.int64)
+    steps = np.zeros(grid.size.shape, dtype=np.int64)
+    lean = parts[:, :, :, 0].copy()
     best, pair = np.inf, (-1, -1)
     for i in range(first, fan.place.shape[0]):
         if fan.used[i] < fan.used[first] and pair[0] >= 0:
             break
         fixed, _ = fan_bound(grid, machine, setting, fan.used[i])
+        fill_steps(grid, fan.place[i], steps)
+        shared, inverse = fan.shared[i], 1.0 / fan.shared[i]
         for j in range(leaves.top.shape[0]):
-            if not spread_tile(grid.mul, grid.div, leaves.top, j, fan.place[i], setting.full, base):
+            index = base_index(steps, leaves.top, j)
+            if index < 0 or floors[1, index] == np.inf:
                 continue
-            energy = fixed + floors[tile_index(grid, base, -1, 0)]
+            energy = fixed + floors[1, index]
+            if energy + loose_floor(lean, j, shared, inverse) >= best:
+                continue
+            spread_tile(grid.mul, grid.div, leaves.top, j, fan.place[i], setting.full, base)
+            energy += inner_floor(grid, implicit, parts[j], shared, base, setting.full)
             if energy < best:
-                energy += inner_floor(grid, implicit, parts[j], fan.shared[i], base, setting.full)
-                if energy < best:
-                    best, pair = energy, (i, j)
+                best, pair = energy, (i, j)
     return pair
 
 
@@ -253,6 +300,7 @@ def scan_even(problem, outer, leaves, parts, fan, setting, floors, span, archive
     grid, machine, implicit = problem
     tensors, ranks = grid.relevant.shape
     base, left = np.zeros(ranks, dtype=np.int64), np.full(3, np.inf)
+    steps, lean = np.zeros(grid.size.shape, dtype=np.int64), parts[:, :, :, 0].copy()
     info = np.zeros(archive.info.shape[1], dtype=np.int64)
     info[0], info[1] = setting.tag
     work = (base, setting.below.copy(), info)
@@ -262,19 +310,23 @@ def scan_even(problem, outer, leaves, parts, fan, setting, floors, span, archive
         seed = first_pair(problem, leaves, parts, fan, setting, floors, span[0])
     for step in range(span[0] - (0 if started or seed[0] < 0 else 1), span[1]):
         i = seed[0] if step < span[0] else step
-        shared = fan.shared[i]
+        shared, inverse = fan.shared[i], 1.0 / fan.shared[i]
         fixed, cycles = fan_bound(grid, machine, setting, fan.used[i])
         if not span[2] and no_better(setting.mode, archive, fixed, cycles):
             continue
+        fill_steps(grid, fan.place[i], steps)
         for j in range(leaves.top.shape[0]):
             if step < span[0] and j != seed[1]:
                 continue
-            if not spread_tile(grid.mul, grid.div, leaves.top, j, fan.place[i], setting.full, base):
+            index = base_index(steps, leaves.top, j)
+            if index < 0 or floors[1, index] == np.inf:
                 continue
-            bound = fixed + floors[tile_index(grid, base, -1, 0)]
-            if not span[2] and no_better(setting.mode, archive, bound, cycles):
+            bound = fixed + floors[1, index]
+            loose = bound + loose_floor(lean, j, shared, inverse)
+            if not span[2] and no_better(setting.mode, archive, loose, cycles):
                 archive.tally[2] += 1
                 continue
+            spread_tile(grid.mul, grid.div, leaves.top, j, fan.place[i], setting.full, base)
             bound += inner_floor(grid, implicit, parts[j], shared, base, setting.full)
             if span[2]:
                 left[0], left[1] = min(left[0], bound), min(left[1], cycles)
@@ -288,5 +340,5 @@ def scan_even(problem, outer, leaves, parts, fan, setting, floors, span, archive
                 info[6 + t] = leaves.tile[j, t]
             leaf = (leaves.own[j], fixed, cycles)
             spatial = (shared, fan.used[i])
-            search_pair(problem, outer, parts[j], leaf, spatial, setting, work, archive)
+            search_pair(problem, outer, parts[j], leaf, spatial, setting, floors, work, archive)
     return left

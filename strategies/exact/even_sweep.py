@@ -66,7 +66,8 @@ def _parts(case: Case, leaves: Leaves, setting: Setting, around: Surroundings) -
 
 
 def _outer_floors(case: Case, table: OuterTable, full: IntArray) -> FloatArray:
-    """Least energy of level 1 around every base tile [pJ], inf where none fits; shape (G,).
+    """Least energy of every tile of level 1, and around every base tile [pJ], inf where none fits;
+    shape (2, G).
 
     One tensor may stay as long as it can, as if its tile had all that is left of its irrelevant
     ranks.
@@ -83,8 +84,9 @@ def _outer_floors(case: Case, table: OuterTable, full: IntArray) -> FloatArray:
     held = (table.elements * table.bits[:, :1]).sum(axis=0)
     whole = (grid.div[np.arange(len(full)), full, index] >= 0).all(axis=1)
     floors = np.where((held <= case.machine.capacity[1]) & whole, floors, np.inf)
-    spread_floors(grid, floors)
-    return floors
+    both = np.stack([floors, floors])
+    spread_floors(grid, both[1])
+    return both
 
 
 @lru_cache(maxsize=64)

@@ -121,14 +121,18 @@ def _sub_strides(count: IntArray, relevant: NDArray[np.bool_]) -> IntArray:
     return out
 
 
-def sub_grid(grid: Grid, tensor: int) -> IntArray:
-    """Rank extents of every point of a tensor's sub-grid, irrelevant ranks at 1; shape (S, R)."""
-    ranks = np.flatnonzero(grid.relevant[tensor])
-    axes = [grid.size[r, : grid.number[r]].astype(np.int64) for r in ranks]
+@lru_cache(maxsize=512)
+def sub_grid(sizes: tuple[int, ...], relevant: tuple[bool, ...]) -> tuple[IntArray, FloatArray]:
+    """Every point of a tensor's sub-grid: rank extents, irrelevant ranks at 1, shape (S, R); tiles
+    of these extents in the tensor, shape (S,).
+    """
+    axes = [
+        np.array(divisors(size) if own else (1,), dtype=np.int64)
+        for size, own in zip(sizes, relevant, strict=True)
+    ]
     points = np.stack([m.ravel() for m in np.meshgrid(*axes, indexing="ij")], axis=-1)
-    out = np.ones((len(points), len(grid.number)), dtype=np.int64)
-    out[:, ranks] = points
-    return out
+    whole = np.where(relevant, sizes, 1)
+    return points, np.asarray(np.prod(whole / points, axis=1), dtype=np.float64)
 
 
 @lru_cache(maxsize=16)

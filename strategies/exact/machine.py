@@ -93,19 +93,20 @@ def assumed_packed(terms: CostTerms) -> NDArray[np.bool_]:
     """
     may_be_plain = np.array([[0 in ids for ids in row] for row in terms.format_choices])
     doubtful: NDArray[np.bool_] = packed_copies(terms) & may_be_plain
-    size = 1 << len(doubtful)
-    for t in np.flatnonzero(doubtful.any(axis=1)):
-        if not any(_tells_apart(terms, mask, int(t)) for mask in (0, size - 1)):
+    for t in np.flatnonzero(doubtful.any(axis=1)).tolist():
+        if not _tells_apart(terms, t):
             doubtful[t] = False
     return doubtful
 
 
-def _tells_apart(terms: CostTerms, mask: int, tensor: int) -> bool:
-    """Whether the compute units know a compressed innermost copy of a tensor from a plain one."""
-    keep = _kept(terms, mask, mask)
-    plain = np.zeros(len(keep), dtype=np.bool_)
-    packed = np.arange(len(keep)) == tensor
-    one, other = terms.leaf(keep, plain), terms.leaf(keep, packed)
+def _tells_apart(terms: CostTerms, tensor: int) -> bool:
+    """Whether the compute units know a compressed innermost copy of a tensor from a plain one.
+
+    Asked with every tensor in the outermost level alone, where no rule of another level rests.
+    """
+    keep = _kept(terms, 0, 0)
+    one = terms.leaf(keep, np.zeros(len(keep), dtype=np.bool_))
+    other = terms.leaf(keep, np.arange(len(keep)) == tensor)
     if one.compute_pj != other.compute_pj or one.compute_cycles != other.compute_cycles:
         return True
     pairs = (one.made, other.made), (one.active, other.active), (one.looked_up, other.looked_up)

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.evaluation import CostTerms
-from strategies.exact.grid import FloatArray, Grid, IntArray, sub_grid
+from strategies.exact.grid import FloatArray, IntArray, sub_grid
+
+UNCOMPRESSED = 0
+"""Format id of a copy without a format."""
 
 SAME = 1e-12
 """Relative difference below which two prices are one."""
@@ -86,23 +89,22 @@ Choices = tuple[tuple[tuple[int, ...], ...], ...]
 
 def remember_tiles(terms: CostTerms) -> CostTerms:
     """The cost terms with a memory of tile sizes: parts of a search ask for the same tiles."""
-    known: dict[tuple[int, int, int, bytes], FloatArray] = {}
+    known: dict[tuple[int, int, int, int], tuple[IntArray, FloatArray]] = {}
 
     def bits(t: int, level: int, formats: IntArray, extents: IntArray) -> FloatArray:
-        shape = extents.tobytes()
-        new = [int(code) for code in formats if (t, level, int(code), shape) not in known]
+        shape, codes = id(extents), formats.tolist()
+        new = [code for code in codes if (t, level, code, shape) not in known]
         if new:
-            for code, row in zip(
-                new, terms.tile_bits(t, level, np.array(new), extents), strict=True
-            ):
-                known[t, level, code, shape] = row
-        return np.stack([known[t, level, int(code), shape] for code in formats])
+            found = terms.tile_bits(t, level, np.array(new), extents)
+            for code, row in zip(new, found, strict=True):
+                known[t, level, code, shape] = extents, row
+        return np.stack([known[t, level, code, shape][1] for code in codes])
 
     return replace(terms, tile_bits=bits)
 
 
 def build_costs(
-    terms: CostTerms, grid: Grid, choices: Choices, accesses: FloatArray
+    terms: CostTerms, sizes: tuple[int, ...], accesses: FloatArray
 ) -> tuple[Costs, FormatTable]:
     """Price every tile of every tensor under the formats offered per (tensor, level).
 
@@ -111,23 +113,21 @@ def build_costs(
 
     Args:
         terms: The cost structure.
-        grid: Its grid (padded sizes allowed).
-        choices: Format ids offered, by tensor and level.
+        sizes: Rank sizes, padding included.
         accesses: From `build_computes`.
     """
     tensors, levels = terms.may_keep.shape
-    points = [sub_grid(grid, t) for t in range(tensors)]
-    width = max(len(p) for p in points)
+    points = [sub_grid(sizes, tuple(row)) for row in terms.relevant.tolist()]
+    width = max(len(extents) for extents, _ in points)
+    choices = terms.format_choices
     costs = _empty_costs(tensors, levels, width)
     table = FormatTable(
         np.zeros((2, tensors, levels, width), dtype=np.int64),
         np.ones((2, tensors, levels, width), dtype=np.bool_),
     )
-    for t, extents in enumerate(points):
+    for t, (extents, tiles) in enumerate(points):
         n = len(extents)
         elements = dense_elements(terms, t, extents)
-        whole = grid.size[np.arange(len(grid.number)), grid.number - 1]
-        tiles = np.prod(np.where(grid.relevant[t], whole, 1) / extents, axis=1)
         costs.elements[t, :n] = elements
         costs.words[t, :n] = elements * tiles
         costs.whole[t] = n - 1
@@ -183,6 +183,9 @@ def _stored(
 ) -> tuple[FloatArray, FloatArray]:
     """Metadata and payload bits per element of the formats offered, each of shape (f, n)."""
     extents, elements = tiles
+    if offered == (UNCOMPRESSED,):
+        plain = np.full((1, len(elements)), float(terms.word_bits[where[0]]))
+        return np.zeros_like(plain), plain
     bits = terms.tile_bits(*where, np.array(offered, dtype=np.int64), extents)
     return bits[:, :, 0] / elements, bits[:, :, 1] / elements
 
@@ -197,10 +200,10 @@ def _choose(
     prices: (kind of shape (f, n), whether any cost depends on it); returns (kinds, n). The format
     taken has the least sum of ratios.
     """
-    stack = np.stack([kind for kind, _ in prices])
     if len(offered) == 1:
-        out[0][: stack.shape[2]] = offered[0]
-        return np.asarray(stack[:, 0])
+        out[0][:] = offered[0]
+        return np.concatenate([kind for kind, _ in prices])
+    stack = np.stack([kind for kind, _ in prices])
     matters = np.array([use for _, use in prices])
     least = stack.min(axis=1)
     scale = np.where(least > 0.0, least, 1.0)[:, None]
@@ -298,9 +301,10 @@ def _price_output(
 
 
 def _varies(costs: Costs, t: int, is_output: bool) -> bool:
-    tables = [costs.read[t], costs.bits[t], costs.own_write[t], costs.own_bits[t]]
-    tables += [costs.leaf[t].reshape(-1, costs.leaf.shape[-1]), costs.words[t : t + 1]]
-    if is_output:
-        tables.append(costs.final[None])
-    spread = [np.ptp(table, axis=-1) / np.maximum(table.max(axis=-1), 1e-300) for table in tables]
-    return any(float(each.max()) > SAME for each in spread)
+    width = costs.words.shape[1]
+    tables = [costs.read[t], costs.write[t], costs.bits[t], costs.own_write[t], costs.own_bits[t]]
+    tables += [costs.leaf[t].reshape(-1, width), costs.leaf_bits[t].reshape(-1, width)]
+    tables += [costs.words[t : t + 1], costs.final[None]][: 2 if is_output else 1]
+    stack = np.concatenate(tables)
+    top = stack.max(axis=1)
+    return bool((top - stack.min(axis=1) > SAME * top).any())
