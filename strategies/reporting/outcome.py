@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from spaces.space import Space
 from strategies.pareto import thinned
 from strategies.reporting.study_result import StudyResult, Trial
 from strategies.reporting.terminal import Rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_PARAMS = 8
 """Parameters shown in a row; designs of more are listed one by one instead."""
@@ -42,6 +45,15 @@ class Surveys(Protocol):
         ...
 
 
+@runtime_checkable
+class Draws(Protocol):
+    """Optional capability of an evaluator: pictures of a design in its own terms."""
+
+    def pictures(self, design: Any) -> Mapping[str, Callable[[], Figure]]:
+        """File name without ending -> what draws the picture."""
+        ...
+
+
 @dataclass(frozen=True)
 class Findings:
     """What is shown of a study, before any of it is drawn.
@@ -53,6 +65,7 @@ class Findings:
         breakdown: Group -> part -> energy [pJ].
         summary: Numbers of the study as a whole.
         heat_maps: File name without ending -> arguments of a `HeatMap`.
+        pictures: File name without ending -> what draws it.
     """
 
     tables: Mapping[str, Rows]
@@ -61,6 +74,7 @@ class Findings:
     breakdown: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     heat_maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pictures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)
 
 
 def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
@@ -96,6 +110,7 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
         breakdown=explained.get("energy_breakdown_pj", {}),
         summary=summary_of(result),
         heat_maps=survey.get("heat_maps", {}),
+        pictures=evaluator.pictures(design) if isinstance(evaluator, Draws) else {},
     )
 
 
@@ -204,9 +219,9 @@ def write_outcome(folder: Path, findings: Findings, result: StudyResult, command
         figures["energy_breakdown"] = breakdown_figure(
             findings.breakdown, "energy_pj", "Energy by level and tensor"
         )
-    for name, arguments in findings.heat_maps.items():
-        figures[name] = heat_map_figure(HeatMap(**arguments))
-    save_figures(figures, folder / "figures")
+    own = {name: heat_map_figure(HeatMap(**maps)) for name, maps in findings.heat_maps.items()}
+    own |= {name: draw() for name, draw in findings.pictures.items()}
+    save_figures(figures | own, folder / "figures")
     content = ReportContent(
         title=result.reader.meta.name,
         question=f"{result.n_trials} trials; objectives: {', '.join(result.goal.metrics)}",
@@ -214,6 +229,7 @@ def write_outcome(folder: Path, findings: Findings, result: StudyResult, command
         tables=findings.tables,
         texts=findings.texts,
         breakdown=findings.breakdown,
+        images={name: folder / "figures" / f"{name}.png" for name in own},
     )
     return write_report(folder / "report.html", content, result)
 
