@@ -27,10 +27,9 @@ from strategies.reporting.figures import PALETTE, SIZE_IN, new_axes, save_figure
 from strategies.reporting.study_result import Trial
 from strategies.reporting.terminal import Rows
 from strategies.tasks.compare import show
-from strategies.tasks.instantiate import instantiate
+from strategies.tasks.instantiate import build_problem, instantiate
 from strategies.tasks.invocation import command_line
 from strategies.tasks.recorded_study import RecordedStudy, label_errors, open_study, references
-from strategies.tasks.study import build_problem
 from strategies.tasks.user_errors import UserError
 from strategies.tracking.child_runs import flattened
 from strategies.tuning.batches import concatenate_columns, evaluate_points

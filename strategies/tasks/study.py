@@ -17,7 +17,7 @@ from spaces.space import Columns
 from strategies.passwords import without_passwords
 from strategies.problem import Problem
 from strategies.reporting.study_result import StudyResult
-from strategies.tasks.instantiate import instantiate, make_strategy
+from strategies.tasks.instantiate import build_problem, instantiate, make_strategy
 from strategies.tasks.invocation import (
     ARTIFACTS,
     CONFIG_FILE,
@@ -173,19 +173,6 @@ def check_foreign(paths: Sequence[str]) -> None:
 
         for path in paths:
             read_foreign(path)
-
-
-def build_problem(config: DictConfig) -> Problem:
-    """Space, evaluator and goal that the configuration names."""
-    if not isinstance(config.workers, int) or config.workers < 1:
-        raise UserError(f"workers: must be a whole number >= 1, got {config.workers!r}")
-    return Problem(
-        space=instantiate(config.space, "space"),
-        evaluator=instantiate(config.evaluator, "evaluator"),
-        goal=instantiate(config.objective, "objective"),
-        workers=config.workers,
-        engine=str(config.get("engine", "processes")),
-    )
 
 
 def config_node(setup: Setup, key: str) -> DictConfig:

@@ -11,7 +11,7 @@ from evaluators.evaluation import Evaluator
 from evaluators.python_function import FunctionEvaluator
 from spaces.space import Space
 from strategies.problem import Problem
-from strategies.tasks.study import build_problem
+from strategies.tasks.instantiate import build_problem
 from tests.contracts.evaluator_contract import EvaluatorContract
 from tests.strategies.problems import MIXED, bowl_problem
 

@@ -6,7 +6,7 @@ from hydra import compose, initialize_config_dir
 
 from spaces.hardware_config import build_hardware
 from spaces.hardware_sizes import resized
-from strategies.tasks.study import build_problem
+from strategies.tasks.instantiate import build_problem
 from strategies.tasks.user_errors import CONFIG_DIR
 from tests.contracts.test_evaluators import SMALL
 
