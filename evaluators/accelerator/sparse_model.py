@@ -14,6 +14,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
+from evaluators.accelerator.decoder import NO_DECODER, Decoder
 from evaluators.accelerator.intersection import NO_OPTIMIZATION, SparseOptimization
 from evaluators.accelerator.model_report import comparison_rows, explain_model
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
@@ -61,6 +62,7 @@ class SparseModel:
         technology: Prices of accesses and computes.
         optimization: Gating and skipping; levels may be called `innermost` and `outermost`, rules
             on tensors that an operator lacks rest there.
+        decoder: Cost of decoding; for an exact search energy only.
         stationarity: "implicit" or "explicit".
         dataflow: Constraints on every mapping.
         run_bits: Widths of run lengths among the single-level formats compared with.
@@ -72,6 +74,7 @@ class SparseModel:
     offered: Mapping[str, FormatOffer]
     technology: Technology = field(default_factory=Technology)
     optimization: SparseOptimization = NO_OPTIMIZATION
+    decoder: Decoder = NO_DECODER
     stationarity: str = "implicit"
     dataflow: Dataflow = FREE
     run_bits: Sequence[int] = (2, 3, 4, 5, 6, 8, 10)
@@ -138,6 +141,7 @@ class SparseModel:
             precision=self.workload.precision,
             technology=self.technology,
             optimization=self._optimization(operator),
+            decoder=self.decoder,
             stationarity=self.stationarity,
         )
 
