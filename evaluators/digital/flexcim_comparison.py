@@ -1,17 +1,17 @@
 """FlexCiM beside its baselines on whole models: same cells, same macros, same N:M assignment.
 
 The parameters are `model`, `nm` (a named profile) and `architecture`. `explain` lists every
-architecture for the model and profile of a design, so that the ideal, shared and in-cell-mux
-answers to the pair-select question always stand side by side.
+architecture on every model and profile, so that the ideal, shared and in-cell-mux answers to the
+pair-select question always stand side by side.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from spaces.cim.digital_cim import ARCHITECTURES, Architecture, CimBatch, machin
 from spaces.space import Columns
 from spaces.sparsity.nm_sparsity import DENSE_PATTERN, NMBatch, NMPattern
 from spaces.workloads.workload import TensorClass, Workload
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CLAIMS = (
     "Published (FLOW and FlexCiM, abstract): up to 1.75x lower latency and 1.5x lower energy than\n"
@@ -34,6 +37,15 @@ CLAIMS = (
     "multiplexer reaches with unconstrained masks."
 )
 """What of the published claims can be compared."""
+
+
+PAIR_SELECTS = (
+    Architecture.FLEXCIM_IDEAL,
+    Architecture.FLEXCIM_SHARED,
+    Architecture.FLEXCIM_IN_CELL_MUX,
+    Architecture.FLEXCIM_SERIAL,
+)
+"""The answers to the shared pair select, first in every table."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,8 @@ class FlexCimComparison:
     Metrics: those of `DigitalCimEvaluator`, `sparsity`, and ratios over two baselines with the
     same cells (above 1 is better): `speedup`, `energy_gain` over the dense macro and
     `speedup_over_2_4`, `energy_gain_over_2_4` over the fixed 2:4 macro, in nanoseconds and pJ.
+    `realisable` is 0 for the upper bound `flexcim_ideal`, `free_masks` 0 where the columns of a
+    macro must share their pairs.
 
     Attributes:
         workloads: Name -> model and phase.
@@ -103,22 +117,50 @@ class FlexCimComparison:
         return Evaluation(metrics)
 
     def explain(self, design: Columns) -> Mapping[str, Any]:
-        """Every architecture on the design's model and profile, and the design's own breakdown."""
+        """Every architecture on every model and profile, and the design's own breakdown."""
         model, profile = str(design["model"][0]), str(design["nm"][0])
         name = str(design["architecture"][0])
         own = self._evaluator(model).explain(self._batch(model, profile, [name]))
         return {
             **own,
-            "tables": {f"{model}, {profile}": self._rows(model, profile)},
+            "tables": {
+                "Latency / energy gain over the fixed 2:4 macro (above 1: better)": self._gains(),
+                f"{model}, {profile}": self._rows(model, profile),
+            },
             "texts": {"Beside the published claims": CLAIMS},
             "energy_breakdown_pj": {name: own["energy_pj"]},
         }
 
+    def pictures(self, design: Columns) -> Mapping[str, Callable[[], Figure]]:
+        """Gains over the fixed 2:4 macro as bars."""
+        from evaluators.digital.figures import gains_figure
+
+        pairs = [(model, profile) for profile in self.profiles for model in self.workloads]
+        return {"gains_over_2_4": lambda: gains_figure({p: self._rows(*p) for p in pairs})}
+
+    def _gains(self) -> list[dict[str, Any]]:
+        """One row per architecture, one column per profile and model: latency / energy gain."""
+        pairs = [(model, profile) for profile in self.profiles for model in self.workloads]
+        found = {pair: self._rows(*pair) for pair in pairs}
+        first = next(iter(found.values()))
+        dense = next(r for r in first if r["architecture"] == Architecture.DENSE)["area_mm2"]
+        rows = []
+        for index, row in enumerate(first):
+            gains = {
+                f"{profile} {model}": f"{found[model, profile][index]['speedup_over_2_4']:.2f} / "
+                f"{found[model, profile][index]['energy_gain_over_2_4']:.2f}"
+                for model, profile in pairs
+            }
+            area = f"{row['area_mm2'] / dense - 1:+.1%}"
+            rows.append({"architecture": row["architecture"], "area over dense": area, **gains})
+        return rows
+
     def _rows(self, model: str, profile: str) -> list[dict[str, Any]]:
-        """One row per architecture, sorted by latency."""
-        names = [str(a) for a in ARCHITECTURES if self._runs(a)]
+        """One row per architecture: the answers to the pair select first, then the baselines."""
+        baselines = [a for a in ARCHITECTURES if a not in PAIR_SELECTS and self._runs(a)]
+        names = [str(a) for a in (*PAIR_SELECTS, *baselines)]
         found = self._metrics(model, profile, names)
-        rows = [
+        return [
             {
                 "architecture": name,
                 "latency_ms": found["latency_ns"][i] * 1e-6,
@@ -129,10 +171,10 @@ class FlexCimComparison:
                 "energy_gain": found["energy_gain"][i],
                 "speedup_over_2_4": found["speedup_over_2_4"][i],
                 "energy_gain_over_2_4": found["energy_gain_over_2_4"][i],
+                "masks": _masks_text(name),
             }
             for i, name in enumerate(names)
         ]
-        return sorted(rows, key=lambda row: float(row["latency_ms"]))
 
     def _runs(self, architecture: Architecture) -> bool:
         """Booth coding needs half the input width free."""
@@ -153,6 +195,10 @@ class FlexCimComparison:
         for column, suffix in ((-2, ""), (-1, "_over_2_4")):
             found[f"speedup{suffix}"] = found["latency_ns"][column] / found["latency_ns"]
             found[f"energy_gain{suffix}"] = found["energy_pj"][column] / found["energy_pj"]
+        all_names = [*names, *baselines]
+        ideal, shared = Architecture.FLEXCIM_IDEAL, Architecture.FLEXCIM_SHARED
+        found["realisable"] = np.array([float(name != ideal) for name in all_names])
+        found["free_masks"] = np.array([float(name != shared) for name in all_names])
         return {name: values[: len(names)] for name, values in found.items()}
 
     def _batch(self, model: str, profile: str, names: Sequence[str]) -> CimBatch:
@@ -188,3 +234,10 @@ class FlexCimComparison:
             if layer.nm_layer is not None:
                 sizes[layer.nm_layer] += size
         return np.array(list(sizes.values())) / total
+
+
+def _masks_text(architecture: str) -> str:
+    """What an architecture asks of the masks, in words."""
+    if architecture == Architecture.FLEXCIM_IDEAL:
+        return "free at no cost: an upper bound"
+    return "columns share pairs" if architecture == Architecture.FLEXCIM_SHARED else "free"

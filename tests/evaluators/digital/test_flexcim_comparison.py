@@ -77,12 +77,40 @@ def test_explanation_lists_every_architecture(comparison: FlexCimComparison) -> 
     account = comparison.explain(rows("flexcim_shared"))
     table = account["tables"]["toy, mixed"]
     assert {row["architecture"] for row in table} == {str(a) for a in ARCHITECTURES}
+    first = ["flexcim_ideal", "flexcim_shared", "flexcim_in_cell_mux", "flexcim_serial"]
+    assert [row["architecture"] for row in table[:4]] == first
     by_name = {row["architecture"]: row for row in table}
     assert by_name["flexcim_ideal"]["latency_ms"] == by_name["flexcim_shared"]["latency_ms"]
     assert by_name["flexcim_in_cell_mux"]["area_mm2"] > by_name["flexcim_shared"]["area_mm2"]
     assert sum(account["energy_breakdown_pj"]["flexcim_shared"].values()) == pytest.approx(
         account["metrics"]["energy_pj"]
     )
+
+
+def test_gains_of_every_model_and_profile_stand_in_one_table_and_picture(
+    comparison: FlexCimComparison,
+) -> None:
+    account = comparison.explain(rows("flexcim_shared"))
+    gains = account["tables"]["Latency / energy gain over the fixed 2:4 macro (above 1: better)"]
+    by_name = {row["architecture"]: row for row in gains}
+    assert by_name["two_of_four"]["mixed toy"] == "1.00 / 1.00"
+    assert by_name["dense"]["area over dense"] == "+0.0%"
+    detail = account["tables"]["toy, mixed"][1]
+    text = f"{detail['speedup_over_2_4']:.2f} / {detail['energy_gain_over_2_4']:.2f}"
+    assert by_name["flexcim_shared"]["mixed toy"] == text
+    figure = comparison.pictures(rows("dense"))["gains_over_2_4"]()
+    assert len(figure.axes) == 2 * len(PROFILES)
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    assert widths == [row["speedup_over_2_4"] for row in account["tables"]["toy, mixed"]]
+
+
+def test_the_upper_bound_and_constrained_masks_are_told_apart(
+    comparison: FlexCimComparison,
+) -> None:
+    names = ("flexcim_ideal", "flexcim_shared", "flexcim_in_cell_mux", "two_of_four")
+    found = comparison.evaluate(rows(*names)).metrics
+    assert found["realisable"].tolist() == [0.0, 1.0, 1.0, 1.0]
+    assert found["free_masks"].tolist() == [1.0, 0.0, 1.0, 1.0]
 
 
 def test_unknown_names(comparison: FlexCimComparison) -> None:
