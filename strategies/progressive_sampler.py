@@ -26,9 +26,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from evaluators.evaluation import BoundedEvaluator, Evaluator, StructuredEvaluator
 from spaces.space import Columns, Space
-from strategies.exact.exact_search import exact_search
-from strategies.exact.search_result import SearchResult
-from strategies.exact.stages import Stage
+from strategies.exact.exact_case import Stage
+from strategies.exact.exact_search import SearchResult, exact_search
 
 LOGGER = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from spaces.space import Space
 from spaces.sparsity.nm_sparsity import NMSpace, candidate_patterns
 from tests.contracts.mapping_spaces import MAPPING_SPACES
 from tests.contracts.space_contract import SpaceContract
+from tests.evaluators.codesign.small_chip import small_space
 
 NUMBERS = {"x": {"low": 0, "high": 10, "step": 5}, "k": {"choices": ["a", "b", 1, True, None]}}
 CONTINUOUS = {"lr": {"low": 1e-4, "high": 1.0, "log": True}, "n": {"low": 1, "high": 64}}
@@ -56,6 +57,8 @@ SPACES["cim_mapping"] = lambda: CimMappingSpace(
     CimModel("two", (ProjectionSite("a", 64, 64, 3), ProjectionSite("b", 64, 256, stage=1))),
     CimChoices(mapping=("linear", "sparse", "dense_a"), block=(0, 32), adcs_per_array=(4, 8)),
 )
+SPACES["chip"] = small_space
+SPACES["chip_of_one_machine"] = lambda: small_space(machines=["digital"])
 SPACES.update(MAPPING_SPACES)
 
 

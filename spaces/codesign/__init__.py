@@ -1,0 +1,1 @@
+"""Heterogeneous chips: which machine holds each projection, and in what form."""

@@ -1,0 +1,1 @@
+"""Studies of heterogeneous chips: fronts by machine, and what changes the winner."""
