@@ -16,6 +16,7 @@ import hydra
 from omegaconf import DictConfig
 
 from spaces.validation import nearest
+from strategies.passwords import refuse_passwords
 from strategies.tasks.user_errors import UserError, one_line_errors
 
 TASKS = {
@@ -49,6 +50,7 @@ def run(config: DictConfig) -> float | None:
 def main() -> None:
     """Entry point: a user's mistake ends in one line and a non-zero exit status."""
     with one_line_errors(sys.argv[1:]):
+        refuse_passwords(sys.argv[1:])
         run()
 
 

@@ -31,7 +31,8 @@ from spaces.formats.format_grammar import parse_format
 from spaces.hardware import ComputeUnit, Hardware, Level
 from spaces.sparsity.sparsity import DensitySpec
 from spaces.workloads.workload import Precision, TensorClass, matmul
-from strategies.exact.exact_search import exact_search, objective_values
+from strategies.exact.exact_search import exact_search
+from strategies.exact.search_result import objective_values
 
 REPEATS = 3
 NO_LEAKAGE = Technology(values={"leakage_mw_per_mm2": 0.0})

@@ -96,7 +96,8 @@ class TimedSum:
     def evaluate(self, designs: Columns) -> Evaluation:
         """See `Evaluator`."""
         with self.watch.running():
-            time.sleep(self.wait_s)
+            if self.wait_s:
+                time.sleep(self.wait_s)
             tiles = np.stack(list(designs.values()), axis=1).astype(np.float64)
             energy, latency = tiles.sum(axis=1), (9.0 - tiles).sum(axis=1)
             return Evaluation({"energy_pj": energy, "latency_cycles": latency})

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-MODEL_VERSION = "0.1.0"
-"""Version of the cost models; written beside every result so that numbers can be traced."""
+MODEL_VERSION = "0.2.0"
+"""Version of the cost models, written beside every result so that numbers can be traced. Raise it
+with every change that prices some design differently, and say in CHANGELOG.md which and why."""
 
 
 @dataclass(frozen=True)

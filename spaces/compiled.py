@@ -40,8 +40,11 @@ _IMPORT = re.compile(
 
 
 def compiled(function: Function) -> Function:
-    """Compile a scalar or array function on its first call and keep the machine code on disk."""
-    return _compile(function)
+    """Compile a scalar or array function on its first call and keep the machine code on disk.
+
+    It runs without the interpreter's lock, beside other threads; its arguments must be its own.
+    """
+    return _compile(function, nogil=True)
 
 
 def compiled_inside(function: Function) -> Function:

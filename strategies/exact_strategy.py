@@ -6,7 +6,8 @@ import numpy as np
 
 from evaluators.evaluation import Evaluation, StructuredEvaluator
 from spaces.space import Columns
-from strategies.exact.exact_search import SearchResult, exact_search
+from strategies.exact.exact_search import exact_search
+from strategies.exact.search_result import SearchResult
 from strategies.problem import Problem
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from evaluators.evaluation import Evaluation, FloatArray, StructuredEvaluator
 from spaces.mappings.loop_nest import MappingBatch
 from spaces.space import Columns
-from strategies.exact.exact_search import objective_values
+from strategies.exact.search_result import objective_values
 from strategies.problem import Problem
 from strategies.relaxation import Schedule, relaxation_search
 

@@ -3,36 +3,26 @@
 A trial of a model-level study sets the shared decisions. Once they are taken the parts of the model
 (its operators) separate: each has its own best mapping, found by an inner search over the part's
 cost terms. `NestedSearch` finds it, remembers it, and prices the sum, so that any strategy over the
-shared decisions sees an ordinary evaluator.
+shared decisions sees an ordinary evaluator. Different parts are searched in different threads.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from evaluators.evaluation import CostTerms, Evaluation, StructuredEvaluator
 from spaces.mappings.dataflow import MappingRules
+from spaces.mappings.loop_nest import MappingBatch
+from strategies.part_search import FormatChoices, FoundMappings, PartResult, PartSearch
 
-FormatChoices = tuple[tuple[tuple[int, ...], ...], ...]
-"""Offered format ids per (tensor, level), see `CostTerms.format_choices`."""
-
-
-class FoundMappings(Protocol):
-    """What an inner search returns, as far as the adapter needs it."""
-
-    @property
-    def mappings(self) -> Any:
-        """The best design as a batch of one; a batch of none when nothing is valid."""
-        ...
-
-    @property
-    def certified(self) -> bool:
-        """True when a lower bound equals the value found."""
-        ...
+Decisions = Mapping[str, Any]
+"""Shared decisions of one trial, by name."""
 
 
 class InnerSearch(Protocol):
@@ -43,10 +33,6 @@ class InnerSearch(Protocol):
     ) -> FoundMappings:
         """The best mapping for a goal (energy, latency or edp) under a dataflow's constraints."""
         ...
-
-
-GOALS = {"energy": "energy_pj", "latency": "latency_cycles", "edp": "edp_pj_cycles"}
-"""What a mapping may minimise, and the metric that says so."""
 
 
 class SeparableModel(Protocol):
@@ -60,6 +46,10 @@ class SeparableModel(Protocol):
     @property
     def problems(self) -> Sequence[Hashable]:
         """What each part asks of the inner search; equal problems have equal answers."""
+        ...
+
+    def part_name(self, part: int) -> str:
+        """What users call a part."""
         ...
 
     def rules(self, part: int) -> MappingRules | None:
@@ -99,39 +89,28 @@ class SeparableModel(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class PartResult:
-    """The best design of one part under one set of decisions.
-
-    Attributes:
-        design: Batch of one; None when no mapping is valid.
-        metrics: Its re-priced metrics; infinite when none is valid.
-        certified: The inner search proved it optimal.
-    """
-
-    design: Any
-    metrics: Mapping[str, float]
-    certified: bool
-
-
 class NestedSearch:
     """Evaluator over shared decisions: the best mapping of every part is inside.
 
     Args:
         model: The parts, and how their costs add up.
         search: Finds the best mapping of one part.
+        threads: Parts searched at a time; the result does not depend on it. None = one per core.
     """
 
-    def __init__(self, model: SeparableModel, search: InnerSearch) -> None:
+    def __init__(
+        self, model: SeparableModel, search: InnerSearch, threads: int | None = None
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"evaluator.threads: must be >= 1, got {threads}")
         self.model = model
         self.search = search
-        self._terms: dict[Hashable, CostTerms] = {}
-        self._variants: dict[int, NestedSearch] = {id(model): self}
-        self._found: dict[tuple[Hashable, FormatChoices, str], PartResult] = {}
+        self.threads = threads or os.cpu_count() or 1
+        self._searches: dict[tuple[Hashable, str], PartSearch] = {}
 
     def evaluate(self, designs: Mapping[str, Any]) -> Evaluation:
         """Total costs of n sets of shared decisions."""
-        results = [self.parts_of(row) for row in decision_rows(designs)]
+        results = self._solved([(self.model, row) for row in decision_rows(designs)])
         totals = [self.model.total([r.metrics for r in parts]) for parts in results]
         invalid = [sum(r.design is None for r in parts) for parts in results]
         return Evaluation(
@@ -140,21 +119,36 @@ class NestedSearch:
         )
 
     def explain(self, design: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Breakdown of one set of decisions: the model's own account of every part."""
+        """Breakdown of one set of decisions: the model's own account of every part.
+
+        Raises:
+            ValueError: If a part has no valid mapping; says which, and what excludes it.
+        """
         (row,) = decision_rows(design)
         results = self.parts_of(row)
-        for index, result in enumerate(results):
-            if result.design is None:
-                raise ValueError(f"part {index} of the model has no valid mapping")
+        obstacle = self._obstacle(results)
+        if obstacle:
+            raise ValueError(obstacle)
         certified = all(result.certified for result in results)
         parts = self.model.explain_parts([result.design for result in results])
         return {"certified": certified, **parts}
 
+    def obstacle(self, design: Mapping[str, Any]) -> str:
+        """Which part has no valid mapping, and which rule excludes all by how much; else empty."""
+        (row,) = decision_rows(design)
+        return self._obstacle(self.parts_of(row))
+
+    def _obstacle(self, results: Sequence[PartResult]) -> str:
+        for part, result in enumerate(results):
+            if result.design is None:
+                return f"{self.model.part_name(part)} has no valid mapping: {result.reason}"
+        return ""
+
     def shortlist(self, goals: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Tensor class -> formats that the best mappings use when every format is offered."""
         chosen: dict[str, dict[str, None]] = {}
-        for goal in goals:
-            found = [result.design for result in self.parts_of(self.model.unrestricted(goal))]
+        for results in self._solved([(self.model, self.model.unrestricted(g)) for g in goals]):
+            found = [result.design for result in results]
             if any(design is None for design in found):
                 return {}
             for tensor_class, names in self.model.formats_used(found).items():
@@ -164,68 +158,59 @@ class NestedSearch:
     def comparison(self, design: Mapping[str, Any]) -> dict[str, Sequence[Mapping[str, Any]]]:
         """The design beside the model's baselines, each with its own best mappings."""
         (row,) = decision_rows(design)
+        tables = self.model.comparisons(row)
+        cases = [case for named in tables.values() for case in named.values()]
+        solved = iter(self._solved(cases))
         return {
             title: self.model.comparison_rows(
-                {name: self._case(model, chosen) for name, (model, chosen) in cases.items()}
+                {name: self._account(model, next(solved)) for name, (model, _) in named.items()}
             )
-            for title, cases in self.model.comparisons(row).items()
+            for title, named in tables.items()
         }
 
-    def _case(
-        self, model: SeparableModel, decisions: Mapping[str, Any]
-    ) -> tuple[Mapping[str, float], list[Any]]:
-        if id(model) not in self._variants:
-            variant = self._variants[id(model)] = NestedSearch(model, self.search)
-            variant._found, variant._terms = self._found, self._terms
-        nested = self._variants[id(model)]
-        results = nested.parts_of(decisions)
+    @staticmethod
+    def _account(
+        model: SeparableModel, results: Sequence[PartResult]
+    ) -> tuple[Mapping[str, float], list[MappingBatch | None]]:
         return model.total([r.metrics for r in results]), [r.design for r in results]
 
-    def parts_of(self, decisions: Mapping[str, Any]) -> list[PartResult]:
+    def parts_of(self, decisions: Decisions) -> list[PartResult]:
         """The best design of every part under one set of decisions."""
-        goal = str(decisions["mapping_goal"])
-        return [
-            min(
-                (self._search(part, chosen, goal) for chosen in alternatives),
-                key=lambda result: _rank(result, goal),
-            )
-            for part, alternatives in enumerate(self._alternatives(decisions))
+        return self._solved([(self.model, decisions)])[0]
+
+    def _solved(self, cases: Sequence[tuple[SeparableModel, Decisions]]) -> list[list[PartResult]]:
+        """The best design of every part in every case."""
+        questions = [
+            [
+                (self._part_search(model, part, str(decisions["mapping_goal"])), offers)
+                for part, offers in enumerate(_offers(model, decisions))
+            ]
+            for model, decisions in cases
         ]
+        asked: dict[PartSearch, dict[tuple[FormatChoices, ...], None]] = {}
+        for search, offers in (question for row in questions for question in row):
+            asked.setdefault(search, {})[offers] = None
+        with ThreadPoolExecutor(self.threads) as pool:
+            list(pool.map(PartSearch.settle, asked, asked.values()))
+        return [[search.best(offers) for search, offers in row] for row in questions]
 
-    def _alternatives(self, decisions: Mapping[str, Any]) -> list[Sequence[FormatChoices]]:
-        return [self.model.alternatives(decisions, part) for part in range(len(self.model.parts))]
+    def _part_search(self, model: SeparableModel, part: int, goal: str) -> PartSearch:
+        """The searches of one part for one goal; equal problems share them."""
+        key = (model.problems[part], goal)
+        if key not in self._searches:
+            evaluator, rules = model.parts[part], model.rules(part)
+            terms = evaluator.cost_terms()
 
-    def _search(self, part: int, offered: FormatChoices, goal: str) -> PartResult:
-        problem = self.model.problems[part]
-        key = (problem, offered, goal)
-        if key not in self._found:
-            evaluator = self.model.parts[part]
-            if problem not in self._terms:
-                self._terms[problem] = evaluator.cost_terms()
-            terms = replace(self._terms[problem], format_choices=offered)
-            found = self.search(terms, goal, rules=self.model.rules(part))
-            self._found[key] = self._priced(evaluator, found)
-        return self._found[key]
+            def search(offered: FormatChoices) -> FoundMappings:
+                return self.search(replace(terms, format_choices=offered), goal, rules=rules)
 
-    @staticmethod
-    def _priced(evaluator: StructuredEvaluator, found: FoundMappings) -> PartResult:
-        if len(found.mappings) == 0:
-            return PartResult(None, _Infinite(), False)
-        metrics = evaluator.evaluate(found.mappings).metrics
-        named = {name: float(values[0]) for name, values in metrics.items()}
-        return PartResult(found.mappings, named, found.certified)
+            self._searches[key] = PartSearch(evaluator, goal, search)
+        return self._searches[key]
 
 
-def _rank(result: PartResult, goal: str) -> tuple[float, float]:
-    """By the goal's metric, then by energy."""
-    return result.metrics[GOALS[goal]], result.metrics["energy_pj"]
-
-
-class _Infinite(dict[str, float]):
-    """Metrics of a part without a valid mapping: every one is infinite."""
-
-    def __missing__(self, key: str) -> float:
-        return float("inf")
+def _offers(model: SeparableModel, decisions: Decisions) -> list[tuple[FormatChoices, ...]]:
+    """The alternatives of every part."""
+    return [tuple(model.alternatives(decisions, part)) for part in range(len(model.parts))]
 
 
 def decision_rows(designs: Mapping[str, Any]) -> list[dict[str, Any]]:

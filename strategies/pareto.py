@@ -84,3 +84,15 @@ def knee(front: FloatArray) -> int:
     low, high = front.min(axis=0), front.max(axis=0)
     scaled = (front - low) / np.where(high > low, high - low, 1.0)
     return int(np.argmin(scaled.sum(axis=1)))
+
+
+def thinned(numbers: NDArray[np.intp], room: int) -> NDArray[np.intp]:
+    """At most `room` of the numbers, evenly spread.
+
+    >>> thinned(np.arange(10), 4).tolist()
+    [0, 3, 6, 9]
+    """
+    if len(numbers) <= room:
+        return numbers
+    positions = np.linspace(0, len(numbers) - 1, max(room, 0)).round().astype(np.intp)
+    return np.asarray(numbers[np.unique(positions)])

@@ -26,8 +26,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from evaluators.evaluation import BoundedEvaluator, Evaluator, StructuredEvaluator
 from spaces.space import Columns, Space
-from strategies.exact.exact_case import Stage
-from strategies.exact.exact_search import SearchResult, exact_search
+from strategies.exact.exact_search import exact_search
+from strategies.exact.search_result import SearchResult
+from strategies.exact.stages import Stage
 
 LOGGER = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from evaluators.evaluation import CostTerms
 from spaces.mappings.loop_nest import BYPASS, MappingBatch
-from strategies.exact.exact_problem import divisors
+from strategies.exact.grid import divisors
 
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]

@@ -60,6 +60,11 @@ class AcceleratorModel(Protocol):
         ...
 
     @property
+    def capacity_confidence(self) -> float:
+        """Probability with which compressed tiles must fit."""
+        ...
+
+    @property
     def decoder(self) -> Decoder:
         """Cost of decoding."""
         ...

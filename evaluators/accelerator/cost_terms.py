@@ -21,11 +21,11 @@ def accelerator_cost_terms(accelerator: AcceleratorModel) -> CostTerms:
     """The `CostTerms` whose value of every mapping is `accelerator.evaluate` of it.
 
     Raises:
-        ValueError: For packing, and for gating or skipping whose leader tiles depend on the
-            mapping: rules above the innermost level, or where lanes below it share a read.
+        ValueError: For packing, decoders that take time, capacity at a quantile, and for gating or
+            skipping whose leader tiles depend on the mapping: rules above the innermost level, or
+            where lanes below it share a read.
     """
-    if accelerator.optimization.packing:
-        raise ValueError("skipping.packing depends on the mapping: cost terms cannot express it")
+    _check_expressible(accelerator)
     operator, hardware = accelerator.operator, accelerator.hardware
     _check_rules(accelerator)
     tensors, levels = operator.tensors, hardware.levels
@@ -69,6 +69,19 @@ def accelerator_cost_terms(accelerator: AcceleratorModel) -> CostTerms:
         static_pj_per_cycle=static,
         stationarity="implicit" if implicit else "explicit",
     )
+
+
+def _check_expressible(accelerator: AcceleratorModel) -> None:
+    """Refuse by name what sums over tensors and levels cannot say."""
+    inexact = "an exact search cannot express it, search the mapping space with another strategy"
+    if accelerator.optimization.packing:
+        raise ValueError(f"skipping.packing depends on the mapping: {inexact}")
+    if np.isfinite(accelerator.decoder.elements_per_cycle):
+        speed = accelerator.decoder.elements_per_cycle
+        raise ValueError(f"decoder.elements_per_cycle must be unbounded, got {speed}: {inexact}")
+    if accelerator.capacity_confidence > 0.5:
+        confidence = accelerator.capacity_confidence
+        raise ValueError(f"capacity_confidence must be 0.5, got {confidence}: {inexact}")
 
 
 def _check_rules(accelerator: AcceleratorModel) -> None:

@@ -55,12 +55,14 @@ class Decoder:
 NO_DECODER = Decoder()
 """Decoding is free, as in the reference tools."""
 
-ESTIMATED_DECODER = Decoder(
-    {name: count * ADD_PJ for name, count in DEFAULT_OPERATIONS.items()},
-    elements_per_cycle=64.0,
-    source="estimate: additions per element at 45 nm, no measurement behind it",
-)
-"""Clearly marked defaults for studies that ask for decoder cost."""
+
+def estimated_decoder(elements_per_cycle: float = float("inf")) -> Decoder:
+    """Clearly marked defaults for studies that ask for decoder cost."""
+    return Decoder(
+        {name: count * ADD_PJ for name, count in DEFAULT_OPERATIONS.items()},
+        elements_per_cycle=elements_per_cycle,
+        source="estimate: additions per element at 45 nm, no measurement behind it",
+    )
 
 
 def decoder_pj_per_element(decoder: Decoder, fmt: Format) -> float:
@@ -68,7 +70,7 @@ def decoder_pj_per_element(decoder: Decoder, fmt: Format) -> float:
 
     >>> from spaces.formats.compression_format import level
     >>> csr = Format((level("UOP", "M"), level("CP", "K")))
-    >>> round(decoder_pj_per_element(ESTIMATED_DECODER, csr), 3)
+    >>> round(decoder_pj_per_element(estimated_decoder(), csr), 3)
     0.09
     """
     return sum(decoder.pj_per_element.get(lvl.primitive.value, 0.0) for lvl in fmt.levels)

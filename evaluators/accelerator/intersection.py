@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from evaluators.sparsity.density_core import box_empty
 from spaces.compiled import compiled
 from spaces.hardware import Hardware
+from spaces.validation import check_keys
 from spaces.workloads.workload import Operator
 
 GATE, SKIP = 0, 1
@@ -87,12 +88,7 @@ def build_optimization(
     """
     built = []
     for rule in rules:
-        unknown = set(rule) - {"level", "target", "leaders", "kind"}
-        if unknown:
-            raise ValueError(
-                f"skipping.rules has no key {sorted(unknown)[0]!r}; "
-                "known: level, target, leaders, kind"
-            )
+        check_keys("skipping.rules", rule, ("level", "target", "leaders", "kind"))
         leaders = rule.get("leaders", ())
         if isinstance(leaders, str) or not isinstance(leaders, Sequence):
             raise ValueError(f"skipping.rules.leaders must be a list of tensors, got {leaders!r}")

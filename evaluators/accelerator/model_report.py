@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from evaluators.accelerator.bounds import Bound, compulsory_bound
+from evaluators.accelerator.evaluator_settings import evaluator_settings
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from spaces.mappings.design_file import Design, design_to_yaml
 from spaces.mappings.loop_nest import MappingBatch
@@ -101,27 +101,6 @@ def design_text(part: SparseAccelerator, mapping: MappingBatch) -> str:
         evaluator=evaluator_settings(part),
     )
     return design_to_yaml(design)
-
-
-def evaluator_settings(part: SparseAccelerator) -> dict[str, Any]:
-    """Technology, gating and skipping as plain data, only what differs from the default."""
-    settings: dict[str, Any] = {}
-    technology = part.technology
-    if technology.values or technology.energy_table:
-        settings["technology"] = {
-            "name": technology.name,
-            "values": dict(technology.values),
-            "energy_table": {k: dict(v) for k, v in technology.energy_table.items()},
-            "source": technology.source,
-        }
-    if part.optimization.rules or part.optimization.compute != "none":
-        settings["skipping"] = {
-            "rules": [
-                asdict(rule) | {"leaders": list(rule.leaders)} for rule in part.optimization.rules
-            ],
-            "compute": part.optimization.compute,
-        }
-    return settings
 
 
 def energy_breakdown(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from evaluators.accelerator.decoder import NO_DECODER, Decoder
 from evaluators.accelerator.intersection import NO_OPTIMIZATION, SparseOptimization
 from evaluators.accelerator.model_report import explain_model
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
@@ -49,6 +50,8 @@ def operator_evaluator(
     sparsity: SparsityProfile,
     technology: Technology | None = None,
     optimization: SparseOptimization = NO_OPTIMIZATION,
+    decoder: Decoder = NO_DECODER,
+    capacity_confidence: float = 0.5,
 ) -> OperatorEvaluator:
     """The evaluator of a mapping space's designs.
 
@@ -58,6 +61,8 @@ def operator_evaluator(
         sparsity: Zeros of the operator's tensors.
         technology: Prices of accesses and computes.
         optimization: Gating and skipping.
+        decoder: Cost of decoding.
+        capacity_confidence: Compressed tiles must fit with this probability; 0.5 = on average.
     """
     split = split_by_layer(workload, sparsity).operators
     same = [o for o in split if o.name.split("[")[0] == space.operator.name]
@@ -71,5 +76,7 @@ def operator_evaluator(
             precision=workload.precision,
             technology=technology or Technology(),
             optimization=optimization,
+            decoder=decoder,
+            capacity_confidence=capacity_confidence,
         )
     )

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from evaluators.accelerator.intersection import build_optimization
+from evaluators.accelerator.evaluator_settings import evaluator_arguments
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
-from evaluators.accelerator.technology import Technology
 from evaluators.evaluation import MODEL_VERSION
 from spaces.mappings.design_file import Design, read_design
 from spaces.mappings.nest_text import loop_nest_text
-from spaces.validation import check_keys
 
 
 def price_design(path: str | Path) -> dict[str, Any]:
@@ -32,23 +30,14 @@ def price_design(path: str | Path) -> dict[str, Any]:
 
 
 def accelerator_of(design: Design) -> SparseAccelerator:
-    """The evaluator that a design file describes.
-
-    Its `evaluator` settings may hold `technology` (name, values, energy_table, source) and
-    `skipping` (rules, compute).
-    """
-    check_keys("evaluator", design.evaluator, ("technology", "skipping"))
-    technology = dict(design.evaluator.get("technology", {}))
-    skipping = dict(design.evaluator.get("skipping", {}))
-    check_keys("evaluator.technology", technology, ("name", "values", "energy_table", "source"))
-    check_keys("evaluator.skipping", skipping, ("rules", "compute"))
+    """The evaluator that a design file describes; its settings are those of
+    `evaluators.accelerator.evaluator_settings`."""
     return SparseAccelerator(
         operator=design.operator,
         hardware=design.hardware,
         densities=design.densities,
         formats=design.formats,
         precision=design.precision,
-        technology=Technology(**technology),
-        optimization=build_optimization(**skipping),
         stationarity=design.stationarity,
+        **evaluator_arguments(design.evaluator),
     )

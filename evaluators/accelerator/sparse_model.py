@@ -8,12 +8,13 @@ best mapping of its operator, found by an inner search.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Any
 
+from evaluators.accelerator.decoder import NO_DECODER, Decoder
 from evaluators.accelerator.intersection import NO_OPTIMIZATION, SparseOptimization
 from evaluators.accelerator.model_report import comparison_rows, explain_model
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
@@ -61,6 +62,7 @@ class SparseModel:
         technology: Prices of accesses and computes.
         optimization: Gating and skipping; levels may be called `innermost` and `outermost`, rules
             on tensors that an operator lacks rest there.
+        decoder: Cost of decoding; for an exact search energy only.
         stationarity: "implicit" or "explicit".
         dataflow: Constraints on every mapping.
         run_bits: Widths of run lengths among the single-level formats compared with.
@@ -72,6 +74,7 @@ class SparseModel:
     offered: Mapping[str, FormatOffer]
     technology: Technology = field(default_factory=Technology)
     optimization: SparseOptimization = NO_OPTIMIZATION
+    decoder: Decoder = NO_DECODER
     stationarity: str = "implicit"
     dataflow: Dataflow = FREE
     run_bits: Sequence[int] = (2, 3, 4, 5, 6, 8, 10)
@@ -138,6 +141,7 @@ class SparseModel:
             precision=self.workload.precision,
             technology=self.technology,
             optimization=self._optimization(operator),
+            decoder=self.decoder,
             stationarity=self.stationarity,
         )
 
@@ -163,6 +167,10 @@ class SparseModel:
         return (UNCOMPRESSED, *(parse_format(name, dimensions) for name in names[1:]))
 
     # --- what a nested search asks for --------------------------------------------------------
+
+    def part_name(self, part: int) -> str:
+        """The operator's name."""
+        return self.operators[part].name
 
     def rules(self, part: int) -> MappingRules | None:
         """The dataflow resolved for one operator; None when every mapping is free."""
@@ -299,13 +307,3 @@ class SparseModel:
     def explain_parts(self, found: Sequence[MappingBatch]) -> dict[str, Any]:
         """Tables, loop nests and design files of the model's best mappings."""
         return explain_model(self.operators, self.parts, found)
-
-    def baselines(self, parameters: Iterable[str]) -> dict[str, dict[str, str]]:
-        """Each common format alone for all tensors, least EDP per operator."""
-        names = list(parameters)
-        return {
-            f"{name}, best mappings": {
-                key: "edp" if key == "mapping_goal" else name for key in names
-            }
-            for name in BASELINES
-        }

@@ -70,6 +70,10 @@ class NMFidelity:
                 raise ValueError(
                     f"{name} must be one of {', '.join(kind)}, got {getattr(self, name)!r}"
                 )
+        if self.model:
+            ModelFolder(Path(self.model))
+        if self.text and not Path(self.text).is_file():
+            raise ValueError(f"text file {self.text}: does not exist")
 
     def __getstate__(self) -> dict[str, Any]:
         """Settings only: a worker process reads model and text itself."""

@@ -13,16 +13,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evaluators.accuracy.nm_fidelity import NMFidelity
 from evaluators.digital.digital_cim import CimOptions, DigitalCimEvaluator, GemmLayer
-from evaluators.evaluation import Evaluation, Evaluator
+from evaluators.evaluation import Evaluation, Evaluator, FloatArray
 from spaces.cim.digital_cim import CimBatch, MacroBatch, machine_batch
 from spaces.sparsity.nm_sparsity import NMBatch, NMPattern, NMSpace, candidate_patterns
 from spaces.sparsity.nm_statistics import Granularity, NMStatistics, unit_names
-
-FloatArray = NDArray[np.float64]
 
 BASELINES = ("4:8", "2:4", "2:8", "1:4", "1:8", "1:1")
 """Uniform assignments that every study should see first."""
@@ -47,6 +44,38 @@ def model_space(
     return NMSpace(layers, candidate_patterns(group_sizes, kept), frozenset(forced))
 
 
+def lost_fractions(statistics: NMStatistics, designs: NMBatch) -> dict[str, FloatArray]:
+    """`lost_saliency`, `lost_energy` and `density` of n assignments, parameter-weighted means.
+
+    Raises:
+        ValueError: If a pattern was not tabulated.
+    """
+    offered = statistics.offering(designs.patterns)
+    share = offered.parameters / offered.parameters.sum()
+    rows = np.arange(len(offered.layers))[None, :]
+    lost = {}
+    for measure in ("saliency", "energy"):
+        kept = offered.retained_fraction(measure)[rows, designs.choice]
+        lost[f"lost_{measure}"] = 1.0 - kept @ share
+    return {**lost, "density": designs.density @ share}
+
+
+def uniform_baselines(
+    parameters: Iterable[str], layers: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """The same pattern in every layer that is a parameter, for each of `BASELINES`."""
+    names = {name.removeprefix("nm.") for name in parameters}
+    return {
+        f"uniform {text}": {name: text if name in names else "1:1" for name in layers}
+        for text in BASELINES
+    }
+
+
+def machine_rows(machine: Mapping[str, Any], n: int) -> MacroBatch:
+    """The same machine for n designs."""
+    return machine_batch([machine]).take(np.zeros(n, dtype=np.intp))
+
+
 @dataclass(frozen=True)
 class RetainedSaliency:
     """The proxy: saliency and energy lost, parameter-weighted means over the units.
@@ -63,15 +92,8 @@ class RetainedSaliency:
         Raises:
             ValueError: If a pattern was not tabulated.
         """
-        seed = self.fidelity.calibration.seed
-        statistics = self.fidelity.statistics(seed).offering(designs.patterns)
-        share = statistics.parameters / statistics.parameters.sum()
-        rows = np.arange(len(statistics.layers))[None, :]
-        lost = {}
-        for measure in ("saliency", "energy"):
-            kept = statistics.retained_fraction(measure)[rows, designs.choice]
-            lost[f"lost_{measure}"] = 1.0 - kept @ share
-        return Evaluation({**lost, "density": designs.density @ share})
+        statistics = self.fidelity.statistics(self.fidelity.calibration.seed)
+        return Evaluation(lost_fractions(statistics, designs))
 
     def explain(self, design: NMBatch) -> Mapping[str, Any]:
         """The proxy's figures."""
@@ -100,7 +122,9 @@ class NMTradeoff:
     def evaluate(self, designs: NMBatch) -> Evaluation:
         """All metrics of n assignments."""
         accuracy = self.accuracy.evaluate(designs)
-        hardware = self.hardware.evaluate(CimBatch(self._machines(len(designs)), designs))
+        hardware = self.hardware.evaluate(
+            CimBatch(machine_rows(self.machine, len(designs)), designs)
+        )
         return Evaluation(
             {**accuracy.metrics, **hardware.metrics},
             {**accuracy.violations, **hardware.violations},
@@ -108,7 +132,7 @@ class NMTradeoff:
 
     def explain(self, design: NMBatch) -> Mapping[str, Any]:
         """Hardware breakdown and the pattern of every linear layer."""
-        own = self.hardware.explain(CimBatch(self._machines(1), design))
+        own = self.hardware.explain(CimBatch(machine_rows(self.machine, 1), design))
         patterns = self.fidelity.layer_patterns(
             design.assignment(0), self.fidelity.calibration.seed
         )
@@ -127,7 +151,7 @@ class NMTradeoff:
 
         Their sums over the units are the metrics, leakage aside.
         """
-        table = self.hardware.layer_table(self._machines(1), patterns).metrics
+        table = self.hardware.layer_table(machine_rows(self.machine, 1), patterns).metrics
         return {name: values.reshape(-1, len(patterns)) for name, values in table.items()}
 
     def comparison(self, design: NMBatch) -> Mapping[str, list[dict[str, Any]]]:
@@ -144,7 +168,7 @@ class NMTradeoff:
 
     def _measured(self, design: NMBatch) -> dict[str, float]:
         """Measured fidelity, latency and energy of one assignment."""
-        hardware = self.hardware.evaluate(CimBatch(self._machines(1), design)).metrics
+        hardware = self.hardware.evaluate(CimBatch(machine_rows(self.machine, 1), design)).metrics
         found = self.fidelity.measure(design.assignment(0), self.fidelity.calibration.seed)
         share = self.statistics().parameters / self.statistics().parameters.sum()
         return {
@@ -156,12 +180,7 @@ class NMTradeoff:
 
     def baselines(self, parameters: Iterable[str]) -> Mapping[str, Mapping[str, Any]]:
         """The same pattern in every layer, for each of `BASELINES`."""
-        names = [name.removeprefix("nm.") for name in parameters]
-        layers = self.fidelity.statistics(self.fidelity.calibration.seed).layers
-        return {
-            f"uniform {text}": {name: text if name in names else "1:1" for name in layers}
-            for text in BASELINES
-        }
+        return uniform_baselines(parameters, self.statistics().layers)
 
     @cached_property
     def hardware(self) -> DigitalCimEvaluator:
@@ -175,7 +194,3 @@ class NMTradeoff:
             outputs, reduction = model.shape(name)
             layers.append(GemmLayer(name, self.tokens, reduction, outputs, unit))
         return DigitalCimEvaluator(tuple(layers), self.options)
-
-    def _machines(self, n: int) -> MacroBatch:
-        one = machine_batch([self.machine])
-        return one.take(np.zeros(n, dtype=np.intp))

@@ -140,6 +140,7 @@ def _write_shards(
     model: StreamedModel, patterns: Mapping[str, NMPattern], prune: PruneLayer, part: Path
 ) -> dict[str, NDArray[np.uint8]]:
     """Write every tensor, pruned where a pattern says so; returns the packed masks."""
+    import torch
     from safetensors.torch import save_file
 
     linear_of = {model.stored_name(name): name for name in model.linears}
@@ -152,7 +153,9 @@ def _write_shards(
             layer = linear_of.get(stored)
             pattern = patterns.get(layer) if layer is not None else None
             if layer is not None and pattern is not None and not pattern.is_dense:
-                tensors[stored], kept = _pruned_tensor(layer, tensors[stored], pattern, prune)
+                weights, kept = prune(layer, model.weights(layer), pattern)
+                written = np.ascontiguousarray(model.turned(layer, weights))
+                tensors[stored] = torch.from_numpy(written)
                 masks[layer] = np.packbits(kept)
         file = f"model-{number:05d}.safetensors"
         save_file(tensors, str(part / file), metadata={"format": "pt"})
@@ -160,15 +163,6 @@ def _write_shards(
     content = {"metadata": {}, "weight_map": index}
     (part / "model.safetensors.index.json").write_text(json.dumps(content))
     return masks
-
-
-def _pruned_tensor(
-    layer: str, tensor: Any, pattern: NMPattern, prune: PruneLayer
-) -> tuple[Any, Mask]:
-    import torch
-
-    weights, kept = prune(layer, tensor.numpy(), pattern)
-    return torch.from_numpy(np.ascontiguousarray(weights)), kept
 
 
 def _shards(model: StreamedModel) -> list[list[str]]:

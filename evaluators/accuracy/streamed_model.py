@@ -75,22 +75,31 @@ class StreamedModel:
     def linears(self) -> Mapping[str, str]:
         """Linear layer -> its block, in order; the layers that can be pruned."""
         import torch
+        from transformers.pytorch_utils import Conv1D
 
         return {
             f"{block_name}.{name}": block_name
             for block_name, block in self.blocks.items()
             for name, module in block.named_modules()
-            if isinstance(module, torch.nn.Linear)
+            if isinstance(module, torch.nn.Linear | Conv1D)
         }
 
     def weights(self, linear: str) -> NDArray[np.float32]:
         """Weights of one linear layer, shape (outputs, inputs), read now."""
-        return np.asarray(self.folder.tensor(self._stored_name(f"{linear}.weight")).numpy())
+        tensor = self.folder.tensor(self._stored_name(f"{linear}.weight"))
+        return np.asarray(self.turned(linear, tensor.numpy()))
 
     def shape(self, linear: str) -> tuple[int, int]:
         """(outputs, inputs) of one linear layer."""
-        outputs, inputs = self.module.get_submodule(linear).weight.shape
+        outputs, inputs = self.turned(linear, self.module.get_submodule(linear).weight).shape
         return int(outputs), int(inputs)
+
+    def turned(self, linear: str, weights: Any) -> Any:
+        """Weights as stored to (outputs, inputs), or back: GPT-2 stores them transposed."""
+        from transformers.pytorch_utils import Conv1D
+
+        transposed = isinstance(self.module.get_submodule(linear), Conv1D)
+        return weights.T if transposed else weights
 
     def stored_name(self, linear: str) -> str:
         """Name of a linear layer's weight in the safetensors files."""
@@ -172,11 +181,11 @@ class StreamedModel:
 
         for name in [name for name, _ in block.named_parameters()]:
             self._load(self.module, f"{block_name}.{name}")
-        for linear in [name for name, owner in self.linears.items() if owner == block_name]:
+        edited_linears = [] if edit is keep else list(self.linears)
+        for linear in [name for name in edited_linears if self.linears[name] == block_name]:
             weight = self.module.get_submodule(linear).weight
-            edited = edit(linear, weight.numpy())
-            if edited is not weight:
-                weight.copy_(torch.from_numpy(np.ascontiguousarray(edited)))
+            edited = edit(linear, self.turned(linear, weight.numpy()))
+            weight.copy_(torch.from_numpy(np.ascontiguousarray(self.turned(linear, edited))))
         resident = sum(p.numel() for p in self.module.parameters() if p.device.type != "meta")
         self.peak_resident = max(self.peak_resident, resident)
 

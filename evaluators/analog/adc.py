@@ -12,11 +12,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from spaces.cim.mapping import MAX_ADC_BITS
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-MAX_BITS = 20
-"""No law is asked beyond this resolution."""
 
 
 @dataclass(frozen=True)
@@ -40,30 +39,17 @@ class AdcLaw(Protocol):
     """Cost from resolution."""
 
     def cost(self, bits: Ints) -> AdcCost:
-        """Costs of resolutions 1..`MAX_BITS`, shape (n,)."""
+        """Costs of resolutions 1..`MAX_ADC_BITS`, shape (n,)."""
         ...
 
 
 def checked_bits(bits: Ints) -> Floats:
-    """Resolutions as floats; `ValueError` outside 1..`MAX_BITS`."""
+    """Resolutions as floats; `ValueError` outside 1..`MAX_ADC_BITS`."""
     values = np.asarray(bits)
-    if values.size and not ((values >= 1) & (values <= MAX_BITS)).all():
-        bad = values[(values < 1) | (values > MAX_BITS)].ravel()[0]
-        raise ValueError(f"adc bits must be in 1..{MAX_BITS}, got {bad}")
+    if values.size and not ((values >= 1) & (values <= MAX_ADC_BITS)).all():
+        bad = values[(values < 1) | (values > MAX_ADC_BITS)].ravel()[0]
+        raise ValueError(f"adc bits must be in 1..{MAX_ADC_BITS}, got {bad}")
     return values.astype(np.float64)
-
-
-def require_valid(law: AdcLaw, bits: Ints) -> AdcCost:
-    """Costs, or a `ValueError` when a resolution lies outside the law's range."""
-    cost = law.cost(bits)
-    if not cost.valid.all():
-        bad = np.asarray(bits)[~cost.valid].ravel()[0]
-        name = type(law).__name__
-        raise ValueError(
-            f"adc bits must lie in the range that {name} supports, got {bad}: choose another law "
-            f"or resolution"
-        )
-    return cost
 
 
 @dataclass(frozen=True)

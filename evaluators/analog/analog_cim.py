@@ -32,6 +32,9 @@ OVERLAPS = ("token", "pipelined")
 """`token`: one token after another. `pipelined`: tokens follow one another through the stages
 between two attentions; attention waits for all of them."""
 
+OUTSIDE_LAW = ("flag", "refuse")
+"""Conversions outside the range of the ADC law: counted in `adc_extrapolated`, or infeasible."""
+
 DIGITAL_PARTS = ("attention", "add", "layernorm", "activation")
 """Kinds of digital work that are priced."""
 
@@ -45,16 +48,23 @@ class AnalogCim:
         overlap: Of `OVERLAPS`.
         array_budget: Arrays available; None = no limit.
         explicit_permutation: Permute between the stages in a command, not by addresses.
+        outside_adc_law: Of `OUTSIDE_LAW`.
     """
 
     technology: AnalogTechnology
     overlap: str = "pipelined"
     array_budget: int | None = None
     explicit_permutation: bool = False
+    outside_adc_law: str = "flag"
 
     def __post_init__(self) -> None:
         if self.overlap not in OVERLAPS:
             raise ValueError(f"overlap must be one of {', '.join(OVERLAPS)}, got {self.overlap!r}")
+        if self.outside_adc_law not in OUTSIDE_LAW:
+            raise ValueError(
+                f"outside_adc_law must be one of {', '.join(OUTSIDE_LAW)}, got "
+                f"{self.outside_adc_law!r}"
+            )
         if self.array_budget is not None and self.array_budget < 1:
             raise ValueError(f"array_budget must be >= 1, got {self.array_budget}")
 
@@ -86,6 +96,8 @@ class AnalogCim:
         violations = {"fits_array": gathered["excess"].max(axis=1)}
         if self.array_budget is not None:
             violations["array_budget"] = arrays / self.array_budget - 1.0
+        if self.outside_adc_law == "refuse":
+            violations["adc_law"] = metrics["adc_extrapolated"]
         return Evaluation(metrics, violations)
 
     def site_columns(self, designs: CimDesigns) -> dict[str, Floats]:

@@ -123,13 +123,14 @@ class CommandStream:
             record = {name: column[index].item() for name, column in self.columns.items()}
             yield {**record, "opcode": Opcode(record["opcode"]).name}
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything, by column (a whole model is 10^5 commands): JSON-serialisable."""
+    def to_json(self, most: int | None = None) -> dict[str, Any]:
+        """Everything by column, JSON-serialisable; `most` keeps the first commands only."""
         return {
+            "commands": len(self),
             "site_names": list(self.site_names),
             "slices": list(self.slices),
             "firing": self.firing.tolist(),
-            "columns": {name: column.tolist() for name, column in self.columns.items()},
+            "columns": {name: column[:most].tolist() for name, column in self.columns.items()},
         }
 
     @classmethod

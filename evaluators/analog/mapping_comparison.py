@@ -6,10 +6,10 @@ models and mappings beside the published numbers, with the projection residual b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,10 +19,21 @@ from evaluators.analog.published_ratios import PublishedRatio, compare_published
 from evaluators.analog.sensitivity import tornado
 from evaluators.analog.technology import AnalogTechnology
 from evaluators.evaluation import Evaluation
-from spaces.cim.mapping import ORGANISATION, SITE_CHOICES, CimChoices, CimDesigns, one_design
+from spaces.cim.mapping import (
+    ORGANISATION,
+    SITE_CHOICES,
+    CimChoices,
+    CimDesigns,
+    check_choices,
+    one_design,
+)
 from spaces.cim.model import CimModel
+from spaces.cim.placement import place, typical_arrays
 from spaces.space import Columns
 from spaces.validation import check_key, check_keys
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DEFAULTS: dict[str, Any] = {
     "mapping": "sparse",
@@ -66,6 +77,8 @@ class CimComparison:
         if not self.models:
             raise ValueError("comparison: models must name at least one model, got none")
         check_keys("comparison.fixed", self.fixed, DEFAULTS)
+        for model in self.models.values():
+            check_choices(model, self._choices({"mapping": "sparse"}))
 
     def evaluate(self, designs: Columns) -> Evaluation:
         """Metrics of `AnalogCim` and their ratios to the linear mapping."""
@@ -104,21 +117,17 @@ class CimComparison:
         return {}
 
     def _metrics(self, model: str, chosen: Mapping[str, Any]) -> tuple[dict[str, float], float]:
-        names = (*ORGANISATION, *SITE_CHOICES)
-        choices = CimChoices(**{name: (chosen[name],) for name in names})
         evaluator = self.evaluator
         if chosen["adc"]:
             check_key("adc", chosen["adc"], ADC_LAWS)
             technology = replace(evaluator.technology, adc=ADC_LAWS[chosen["adc"]])
             evaluator = replace(evaluator, technology=technology)
-        evaluation = evaluator.evaluate(one_design(self.models[model], choices))
+        evaluation = evaluator.evaluate(one_design(self.models[model], self._choices(chosen)))
         metrics = {name: float(values[0]) for name, values in evaluation.metrics.items()}
         return metrics, float(evaluation.violations["fits_array"][0])
 
     def explain(self, design: Columns) -> Mapping[str, Any]:
         """Tables over all models and mappings, beside what was published; sensitivities."""
-        from evaluators.analog.figures import svg_text, tornado_figure
-
         published = [self.published_row(target) for target in compare_published()]
         swings = tornado(self.evaluator.technology, self.mean_ratios)
         return {
@@ -131,11 +140,29 @@ class CimComparison:
                     for name, found in swings.items()
                 },
             },
-            "files": {
-                f"tornado_{name.replace(' ', '_')}.svg": svg_text(tornado_figure(found, name))
-                for name, found in swings.items()
-            },
         }
+
+    def pictures(self, design: Columns) -> Mapping[str, Callable[[], Figure]]:
+        """A tornado per ratio, and the occupancy of the first model under every mapping."""
+        from evaluators.analog.figures import occupancy_figure, tornado_figure
+
+        swings = tornado(self.evaluator.technology, self.mean_ratios)
+        drawn: dict[str, Callable[[], Figure]] = {
+            f"tornado_{name.replace(' ', '_')}": partial(tornado_figure, found, name)
+            for name, found in swings.items()
+        }
+        placements = {}
+        for mapping, packing in _TABLE_ROWS:
+            if mapping != "linear":
+                choices = self._choices({"mapping": mapping, "packing": packing})
+                placement = place(one_design(next(iter(self.models.values())), choices), 0)
+                placements[f"{mapping}, {packing}"] = (placement, typical_arrays(placement))
+        return {"occupancy": partial(occupancy_figure, placements), **drawn}
+
+    def _choices(self, given: Mapping[str, Any]) -> CimChoices:
+        """One value for every decision."""
+        chosen = {**DEFAULTS, **self.fixed, **given}
+        return CimChoices(**{name: (chosen[name],) for name in (*ORGANISATION, *SITE_CHOICES)})
 
     def table(self) -> list[dict[str, Any]]:
         """One row per model and mapping with packing."""

@@ -6,26 +6,26 @@ Prices are those of the `AnalogCim` inside.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from evaluators.accuracy.monarch import gaussian_residual
-from evaluators.analog.analog_cim import AnalogCim
-from evaluators.analog.commands import CommandStream
+from evaluators.analog.analog_cim import DIGITAL_PARTS, AnalogCim
 from evaluators.analog.execution import counted_work, execute
 from evaluators.evaluation import Evaluation
 from spaces.cim.mapping import CimDesigns
-from spaces.cim.placement import Placement, site_shape
+from spaces.cim.placement import site_shape, typical_arrays
 
-PICTURED_ARRAYS = 4
-"""Arrays drawn in the occupancy picture."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LISTED_COMMANDS = 24
 """Commands printed."""
+
+WRITTEN_COMMANDS = 20_000
+"""Commands written to files."""
 
 MOST_STEPS = 500_000
 """Analog steps above which a design is priced but not scheduled for its report."""
@@ -59,36 +59,31 @@ class CimStudy:
         if steps > MOST_STEPS:
             note = f"{steps:,.0f} analog steps per token: too many to list (limit {MOST_STEPS:,})"
             return {**shown, "texts": {"Commands": note}}
-        placement, stream = execute(self.evaluator, design)
-        listing = stream.listing(0, LISTED_COMMANDS)
-        schedule = {"listing": stream.listing(0, 400).splitlines(), "commands": len(stream)}
+        _, stream = execute(self.evaluator, design)
         return {
             **shown,
-            "texts": {"First commands of one token": listing},
+            "texts": {"First commands of one token": stream.listing(0, LISTED_COMMANDS)},
             "files": {
-                "commands.json": json.dumps(schedule, indent=1),
-                **pictures(placement, stream),
+                "commands.txt": stream.listing(0, WRITTEN_COMMANDS),
+                "commands.json": json.dumps(stream.to_json(WRITTEN_COMMANDS)),
             },
         }
 
+    def pictures(self, design: CimDesigns) -> Mapping[str, Callable[[], Figure]]:
+        """The occupancy and the first layer's schedule; nothing for a design without them."""
+        from evaluators.analog.figures import gantt_figure, occupancy_figure
 
-def pictures(placement: Placement, stream: CommandStream) -> dict[str, str]:
-    """File name -> SVG text of the occupancy and of the first layer's schedule."""
-    from evaluators.analog.figures import gantt_figure, occupancy_figure, svg_text
-
-    arrays = [int(array) for array in typical_arrays(placement)]
-    first = stream.columns["layer"] == 0
-    ends = (stream.columns["start_ns"] + stream.columns["duration_ns"])[first]
-    return {
-        "occupancy.svg": svg_text(occupancy_figure(placement, arrays)),
-        "schedule.svg": svg_text(gantt_figure(stream, until_ns=float(ends.max()))),
-    }
-
-
-def typical_arrays(placement: Placement) -> NDArray[np.int64]:
-    """The first array of each site, at most `PICTURED_ARRAYS`."""
-    sites, first = np.unique(placement.table["site"], return_index=True)
-    return np.unique(placement.table["array"][first[: min(len(sites), PICTURED_ARRAYS)]])
+        fits = float(self.evaluate(design).violations["fits_array"][0]) <= 0
+        if not fits or counted_work(self.evaluator, design).steps > MOST_STEPS:
+            return {}
+        placement, stream = execute(self.evaluator, design)
+        arrays = typical_arrays(placement)
+        first = stream.columns["layer"] == 0
+        ends = (stream.columns["start_ns"] + stream.columns["duration_ns"])[first]
+        return {
+            "occupancy": partial(occupancy_figure, {"this design": (placement, arrays)}),
+            "schedule": partial(gantt_figure, stream, until_ns=float(ends.max())),
+        }
 
 
 def site_rows(design: CimDesigns, explained: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -126,8 +121,7 @@ def _blocks_text(factors: tuple[Any, Any]) -> str:
 def energy_groups(explained: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Projections and digital work -> part -> energy of one token."""
     parts = explained["energy_per_token_pj"]
-    digital = ("attention", "add", "layernorm", "activation")
     return {
-        "projections": {name: value for name, value in parts.items() if name not in digital},
-        "digital": {name: value for name, value in parts.items() if name in digital},
+        "projections": {name: value for name, value in parts.items() if name not in DIGITAL_PARTS},
+        "digital": {name: value for name, value in parts.items() if name in DIGITAL_PARTS},
     }

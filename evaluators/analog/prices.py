@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.analog.adc import MAX_BITS, AdcCost
+from evaluators.analog.adc import AdcCost
 from evaluators.analog.counts import StageCounts, ceil_div, ceil_log2
 from evaluators.analog.site_choices import CountedChoices
 from evaluators.analog.technology import AnalogTechnology
+from spaces.cim.mapping import MAX_ADC_BITS
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +53,7 @@ class StagePrice:
 def adc_bits(counts: StageCounts, fixed: NDArray[np.int64]) -> NDArray[np.int64]:
     """Resolution: ceil(log2(rows summed)), at least 1, unless fixed (> 0)."""
     by_rule = np.maximum(ceil_log2(counts.rows_summed), 1)
-    return np.clip(np.where(fixed > 0, fixed, by_rule), 1, MAX_BITS)
+    return np.clip(np.where(fixed > 0, fixed, by_rule), 1, MAX_ADC_BITS)
 
 
 def price_stage(counted: CountedChoices, factor: int, technology: AnalogTechnology) -> StagePrice:

@@ -169,13 +169,13 @@ def escape_entries(
     run = 1 << min(run_field[0], 62)
     fast = _fast_dimension(sizes, run_field[1])
     slow = _slow_dimension(sizes, fast)
-    fiber = grown(grain, sizes)
+    whole = grown(grain, sizes)
     total = 0.0
     for cut in range(16):
-        c0, x0 = _corner(tile[0], fiber[0], cut & 1)
-        c1, x1 = _corner(tile[1], fiber[1], cut >> 1 & 1)
-        c2, x2 = _corner(tile[2], fiber[2], cut >> 2 & 1)
-        c3, x3 = _corner(tile[3], fiber[3], cut >> 3)
+        c0, x0 = _corner(tile[0], whole[0], cut & 1)
+        c1, x1 = _corner(tile[1], whole[1], cut >> 1 & 1)
+        c2, x2 = _corner(tile[2], whole[2], cut >> 2 & 1)
+        c3, x3 = _corner(tile[3], whole[3], cut >> 3)
         count = float(c0) * c1 * c2 * c3
         if count > 0.0:
             extents = (x0, x1, x2, x3)
@@ -185,11 +185,15 @@ def escape_entries(
                 min(grain[2], x2),
                 min(grain[3], x3),
             )
-            positions = _positions(x0, node[0]) * _positions(x1, node[1])
-            positions *= _positions(x2, node[2]) * _positions(x3, node[3])
-            width = _positions(extents[fast], node[fast])
-            shape = (fast, width, slow, greatest_common_divisor(fiber[fast], tile[fast]))
-            total += count * fiber_escapes(density, node, shape, positions, run)
+            rows = _positions(x0, node[0]) * _positions(x1, node[1])
+            rows *= _positions(x2, node[2]) * _positions(x3, node[3])
+            real = _positions(extents[fast], node[fast])
+            rows //= real
+            width = sizes[fast] if rows > 1 else real
+            right = greatest_common_divisor(whole[fast], tile[fast])
+            down = greatest_common_divisor(whole[slow], tile[slow]) if slow >= 0 else 1
+            fiber = (fast, width, slow, rows, right, down, extents[fast])
+            total += count * fiber_escapes(density, node, fiber, run)
     return total
 
 

@@ -9,7 +9,9 @@ z = empty positions directly before x in its fiber, and
     E[escapes per fiber] = sum_{j >= 1, jR < s} (s - jR) * (W(jR) - W(jR + 1))
 
 W(m) = probability that m neighbouring positions are empty. Empty fibers contribute nothing, so the
-same sum holds under a parent that has dropped them. For W(m) = q^m it has a closed form.
+same sum holds under a parent that has dropped them. For W(m) = q^m it has a closed form; where
+zeros have a structure, W depends on where the window starts, and the exact sums of
+`evaluators.formats.pattern_runs` and `evaluators.formats.structured_runs` take over.
 """
 
 from __future__ import annotations
@@ -19,7 +21,15 @@ from math import exp, log
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluators.formats.pattern_runs import Fiber, column_pattern_escapes, independent_row_escapes
+from evaluators.formats.structured_runs import (
+    band_escapes,
+    block_escapes,
+    blocks_are_aligned,
+    dead_row_escapes,
+)
 from evaluators.sparsity.density_core import (
+    BANDED,
     BERNOULLI,
     BLOCK,
     DEAD_COLUMNS,
@@ -39,9 +49,6 @@ _NEGLIGIBLE = 1e-8
 
 _DIRECT_TERMS = 4
 _ROUGH_TERMS = 32
-_START_SAMPLES = 32
-_START_PHASES = 4
-_GOLDEN = 0.6180339887498949
 _SHORT_SUM = 64
 
 
@@ -94,89 +101,20 @@ def _stretched(node: Box, dimension: int, count: int, other: int, rows: int) -> 
 
 
 @compiled
-def _start_column(turn: int, width: int, edge: int) -> int:
-    """Start columns that stand for all: every one of a narrow row, else all places in a block of
-    `edge` in turn, in blocks spread over the row."""
-    if width <= _START_SAMPLES:
-        return turn
-    cells = max(1, width // edge)
-    return min(width - 1, int(cells * ((turn * _GOLDEN + 0.5) % 1.0)) * edge + turn % edge)
+def window_empty(code: NDArray[np.float64], node: Box, fiber: Fiber, window: int) -> float:
+    """Probability that `window` neighbouring positions of a fiber are empty, wherever it starts.
 
-
-@compiled
-def _blocks_in_row(first: int, last: int, edge: int) -> int:
-    return last // edge - first // edge + 1
-
-
-@compiled
-def _touched(start: tuple[int, int], window: int, width: int, edges: tuple[int, int]) -> int:
-    """Blocks that a window of a flattened level touches.
-
-    Args:
-        start: Row within its block row, column.
-        window: Positions, row by row.
-        width: Positions of a row.
-        edges: Block edges, rows and columns.
+    A window of a flattened level holds whole rows and a part of one: different places in a row are
+    taken to be independent, and a third flattened dimension counts as more rows of the second.
+    Flattened runs over a real mask, or over blocks that positions cut, are therefore rough here:
+    the codec and the uncounted forms `None(..)-RLE(..)` are the ones to trust there.
     """
-    phase, column = start
-    all_blocks = _blocks_in_row(0, width - 1, edges[1])
-    head = min(window, width - column)
-    head_blocks = _blocks_in_row(column, column + head - 1, edges[1])
-    if window == head:
-        return head_blocks
-    whole, tail = (window - head) // width, (window - head) % width
-    tail_blocks = _blocks_in_row(0, tail - 1, edges[1]) if tail else 0
-    rows = 1 + whole + (1 if tail else 0)
-    block_rows = (phase + rows - 1) // edges[0] + 1
-    if block_rows == 1:
-        return all_blocks if whole else min(all_blocks, head_blocks + tail_blocks)
-    first = all_blocks if whole and edges[0] - phase >= 2 else head_blocks
-    ends_inside = (phase + rows - 1) % edges[0] >= 1
-    last = all_blocks if not tail or (whole and ends_inside) else tail_blocks
-    return first + last + (block_rows - 2) * all_blocks
-
-
-@compiled
-def _block_window(code: NDArray[np.float64], node: Box, shape: Box, window: int) -> float:
-    """P0 of a window over rows of a block-sparse tensor, the mean over where it may start."""
-    fast, width, slow = shape[0], shape[1], shape[2]
-    across = max(1, int(code[2 + fast]) // node[fast])
-    down = max(1, int(code[2 + slow]) // node[slow])
-    columns = min(width, _START_SAMPLES)
-    rounds = min(down, _START_PHASES) if width <= _START_SAMPLES else 1
-    total = 0.0
-    for turn in range(columns):
-        for place in range(rounds):
-            phase = (place * down // rounds + turn // across + turn) % down
-            start = (phase, _start_column(turn, width, across))
-            total += exp(code[1] * _touched(start, window, width, (down, across)))
-    return total / (columns * rounds)
-
-
-@compiled
-def _wrapped_window(code: NDArray[np.float64], node: Box, shape: Box, window: int) -> float:
-    """P0 of a window over rows that are independent, the mean over where it may start."""
-    fast, width, slow = shape[0], shape[1], shape[2]
-    columns = min(width, _START_SAMPLES)
-    total = 0.0
-    for turn in range(columns):
-        head = min(window, width - _start_column(turn, width, 1))
-        whole, tail = (window - head) // width, (window - head) % width
-        value = box_empty(code, _stretched(node, fast, head, -1, 1), node)
-        if whole:
-            value *= box_empty(code, _stretched(node, fast, width, slow, whole), node)
-        if tail:
-            value *= box_empty(code, _stretched(node, fast, tail, -1, 1), node)
-        total += value
-    return total / columns
-
-
-@compiled
-def _column_window(code: NDArray[np.float64], node: Box, shape: Box, window: int) -> float:
-    """P0 of a window where different places in a row are independent: a rows and b more places."""
-    fast, width, slow = shape[0], shape[1], shape[2]
+    if int(code[0]) <= FIXED_STRUCTURED:
+        elements = float(node[0]) * node[1] * node[2] * node[3] * window
+        return box_empty(code, (int(elements), 1, 1, 1), (1, 1, 1, 1))
+    fast, width, slow = fiber[0], fiber[1], fiber[2]
     rows, rest = window // width, window % width
-    if rows == 0:
+    if slow < 0 or rows == 0:
         return box_empty(code, _stretched(node, fast, window, -1, 1), node)
     value = box_empty(code, _stretched(node, fast, width, slow, rows), node)
     if rest > 0 and value > 0.0:
@@ -186,58 +124,26 @@ def _column_window(code: NDArray[np.float64], node: Box, shape: Box, window: int
 
 
 @compiled
-def window_empty(code: NDArray[np.float64], node: Box, shape: Box, window: int) -> float:
-    """Probability that `window` neighbouring nodes of a (flattened) fiber are empty.
-
-    Args:
-        code: Coded density.
-        node: Extents of one position's subtree.
-        shape: Fastest dimension of the level, its positions, next dimension (-1 = none), and the
-            extent of which fibers start at multiples in the fastest dimension.
-        window: Number of neighbours.
-
-    A window of a flattened level runs over whole and cut rows; where zeros are correlated it is
-    averaged over its start, which for wide rows is sampled. Blocks are taken to be aligned with
-    the tile and with whole nodes; a third flattened dimension counts as more rows of the second.
-    Flattened runs over a band, or over a real mask inside kernels, are rough approximations: the
-    codec and the uncounted forms `None(..)-RLE(..)` are the ones to trust there.
-    """
-    kind = int(code[0])
-    if kind <= FIXED_STRUCTURED:
-        elements = float(node[0]) * node[1] * node[2] * node[3] * window
-        return box_empty(code, (int(elements), 1, 1, 1), (1, 1, 1, 1))
-    fast, slow = shape[0], shape[2]
-    if slow < 0:
-        return box_empty(code, _stretched(node, fast, window, -1, 1), node)
-    if kind == BLOCK:
-        return _block_window(code, node, shape, window)
-    if kind == DEAD_COLUMNS and int(code[1]) != fast:
-        return _wrapped_window(code, node, shape, window)
-    return _column_window(code, node, shape, window)
-
-
-@compiled
-def _first_after(code: NDArray[np.float64], node: Box, shape: Box, window: int) -> float:
+def _first_after(code: NDArray[np.float64], node: Box, fiber: Fiber, window: int) -> float:
     """Probability that `window` nodes are empty and the next one is not."""
-    before = window_empty(code, node, shape, window)
+    before = window_empty(code, node, fiber, window)
     if before < _NEGLIGIBLE:
         return 0.0
     if int(code[0]) == HYPERGEOMETRIC:
         elements = float(node[0]) * node[1] * node[2] * node[3]
         left = code[1] - window * elements
         return before * (1.0 - hypergeometric_empty(left, code[2], elements))
-    return max(0.0, before - window_empty(code, node, shape, window + 1))
+    return max(0.0, before - window_empty(code, node, fiber, window + 1))
 
 
 @compiled
-def _summed_escapes(
-    code: NDArray[np.float64], node: Box, shape: Box, positions: int, run: int
-) -> float:
+def _summed_escapes(code: NDArray[np.float64], node: Box, fiber: Fiber, run: int) -> float:
     """The defining sum; beyond the first terms they are interpolated geometrically."""
+    positions = fiber[1] * fiber[3]
     terms = (positions - 1) // run
     direct = _DIRECT_TERMS if int(code[0]) <= FIXED_STRUCTURED else _ROUGH_TERMS
     index = 1
-    current = _first_after(code, node, shape, run) if terms >= 1 else 0.0
+    current = _first_after(code, node, fiber, run) if terms >= 1 else 0.0
     total = 0.0
     while index <= terms and current > 0.0:
         stride = 1 if index < direct else max(1, index // 2)
@@ -245,11 +151,11 @@ def _summed_escapes(
         following = index + stride
         ahead = 0.0
         if following <= terms:
-            ahead = _first_after(code, node, shape, run * following)
+            ahead = _first_after(code, node, fiber, run * following)
         ratio = exp(log(ahead / current) / stride) if ahead > 0.0 else 0.0
         if ahead <= 0.0 and stride > 1:
             ratio, stride = 0.0, 1
-            ahead = _first_after(code, node, shape, run * (index + 1)) if index < terms else 0.0
+            ahead = _first_after(code, node, fiber, run * (index + 1)) if index < terms else 0.0
         first = float(positions - index * run)
         total += current * _weighted_geometric(first, float(run), ratio, stride)
         index += stride
@@ -258,16 +164,15 @@ def _summed_escapes(
 
 
 @compiled
-def _block_line_escapes(
-    code: NDArray[np.float64], node: Box, shape: Box, positions: int, run: int
-) -> float:
+def _block_line_escapes(code: NDArray[np.float64], node: Box, fiber: Fiber, run: int) -> float:
     """The defining sum along one dimension of a block-sparse tensor, over exact window starts."""
-    edge, grain = int(code[2 + shape[0]]), node[shape[0]]
-    phase = greatest_common_divisor(shape[3], edge)
+    fast, positions, fast_step = fiber[0], fiber[1], fiber[4]
+    edge, grain = int(code[2 + fast]), node[fast]
+    phase = greatest_common_divisor(fast_step, edge)
     period = edge // greatest_common_divisor(grain, edge)
     across = 1
     for dimension in range(4):
-        if dimension != shape[0]:
+        if dimension != fast:
             across *= (node[dimension] + int(code[2 + dimension]) - 1) // int(code[2 + dimension])
     total = 0.0
     for index in range(1, (positions - 1) // run + 1):
@@ -278,76 +183,46 @@ def _block_line_escapes(
             weight = float(starts // period + (1 if turn < starts % period else 0))
             for first in range(0, edge, phase):
                 start = first + turn * grain
-                here = _blocks_in_row(start, start + length - 1, edge)
-                longer = _blocks_in_row(start, start + length + grain - 1, edge)
+                here = (start + length - 1) // edge - start // edge + 1
+                longer = (start + length + grain - 1) // edge - start // edge + 1
                 gain = exp(code[1] * across * here) - exp(code[1] * across * longer)
                 total += weight * gain * phase / edge
     return total
 
 
 @compiled
-def _line_window(
-    code: NDArray[np.float64], phase: int, start: int, length: int, lines: float
-) -> float:
-    """P0 of `lines` windows along the N:M dimension, the mean over fiber phases `phase`*i."""
-    block = int(code[2])
-    if length >= 2 * block:
-        return 0.0
-    total = 0.0
-    for first in range(0, block, phase):
-        total += code[3 + (first + start) % block * 2 * block + length] ** lines
-    return total * phase / block
-
-
-@compiled
-def _n_m_escapes(
-    code: NDArray[np.float64], node: Box, shape: Box, positions: int, run: int
-) -> float:
-    """The defining sum along the N:M dimension, over the exact phases of the window starts.
-
-    In a flattened level rows are taken to hold whole M-blocks.
-    """
-    block, grain = int(code[2]), node[shape[0]]
-    phase = greatest_common_divisor(shape[3], block)
-    period = block // greatest_common_divisor(grain, block)
-    lines = float(node[0]) * node[1] * node[2] * node[3] / grain
-    total = 0.0
-    for index in range(1, (positions - 1) // run + 1):
-        starts, length = positions - index * run, index * run * grain
-        if length >= 2 * block:
-            break
-        for turn in range(min(starts, period)):
-            weight = starts // period + (1 if turn < starts % period else 0)
-            here = _line_window(code, phase, turn * grain, length, lines)
-            longer = _line_window(code, phase, turn * grain, length + grain, lines)
-            total += weight * (here - longer)
-    return total
-
-
-@compiled
-def fiber_escapes(
-    code: NDArray[np.float64], node: Box, shape: Box, positions: int, run: int
-) -> float:
+def fiber_escapes(code: NDArray[np.float64], node: Box, fiber: Fiber, run: int) -> float:
     """Expected escape entries of one RLE fiber.
 
     Args:
         code: Coded density.
         node: Extents of the subtree of one position.
-        shape: As `window_empty`.
-        positions: Positions of the fiber.
+        fiber: Its positions, see `evaluators.formats.pattern_runs`.
         run: R = 2^(run bits).
     """
-    kind = int(code[0])
+    kind, fast, slow = int(code[0]), fiber[0], fiber[2]
+    positions = fiber[1] * fiber[3]
     if run >= positions or kind == DENSE:
         return 0.0
     elements = float(node[0]) * node[1] * node[2] * node[3]
+    padded = fiber[3] > 1 and fiber[6] < fiber[1] * node[fast]
+    if padded and kind in (BERNOULLI, HYPERGEOMETRIC):
+        return independent_row_escapes(code, node, fiber, run)
     if kind == BERNOULLI:
         return _independent_escapes(positions, run, exp(code[1] * elements))
     if kind == HYPERGEOMETRIC and _nearly_independent(code, elements, positions):
         empty = hypergeometric_empty(code[1], code[2], elements)
         return _independent_escapes(positions, run, empty)
-    if kind == N_M and int(code[1]) == shape[0]:
-        return _n_m_escapes(code, node, shape, positions, run)
-    if kind == BLOCK and shape[2] < 0:
-        return _block_line_escapes(code, node, shape, positions, run)
-    return _summed_escapes(code, node, shape, positions, run)
+    if kind == N_M and int(code[1]) == fast:
+        return independent_row_escapes(code, node, fiber, run)
+    if kind == N_M and int(code[1]) == slow:
+        return column_pattern_escapes(code, node, fiber, run)
+    if kind == BANDED:
+        return band_escapes(code, node, fiber, run)
+    if kind == BLOCK and slow < 0:
+        return _block_line_escapes(code, node, fiber, run)
+    if kind == BLOCK and blocks_are_aligned(code, node, fiber):
+        return block_escapes(code, node, fiber, box_empty(code, node, node), run)
+    if kind == DEAD_COLUMNS and int(code[1]) == slow and node[slow] == 1:
+        return dead_row_escapes(code, node, fiber, run)
+    return _summed_escapes(code, node, fiber, run)

@@ -32,6 +32,7 @@ from evaluators.sparsity import density_core
 from evaluators.sparsity.density_model import DensityModel, box_elements
 from evaluators.sparsity.mask_density import mask_model
 from spaces.sparsity.sparsity import DensitySpec
+from spaces.validation import check_choice, check_keys
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -115,10 +116,7 @@ def _fixed_structured(
 
 def _dimension(spec: DensitySpec, names: Sequence[str]) -> int:
     name = _parameter(spec, "dimension")
-    if name not in names:
-        raise ValueError(
-            f"density model {spec.model}: no dimension {name!r}, the tensor has {', '.join(names)}"
-        )
+    check_choice(f"density model {spec.model}: dimension", name, names)
     return list(names).index(name)
 
 
@@ -136,6 +134,8 @@ def _n_m(spec: DensitySpec, names: Sequence[str], sizes: tuple[int, ...]) -> Den
         raise ValueError(
             f"density model n_m: needs 0 <= n <= m and m <= {LARGEST_BLOCK}, got {kept}:{block}"
         )
+    if kept == 0:
+        return _bernoulli(DensitySpec("bernoulli", 0.0), names, sizes)
     d = kept / block
 
     def deviation(boxes: IntArray) -> FloatArray:
@@ -150,11 +150,7 @@ def _n_m(spec: DensitySpec, names: Sequence[str], sizes: tuple[int, ...]) -> Den
 
 def _block(spec: DensitySpec, names: Sequence[str], sizes: tuple[int, ...]) -> DensityModel:
     edges: Mapping[str, int] = _parameter(spec, "block")
-    for name in edges:
-        if name not in names:
-            raise ValueError(
-                f"density model block: no dimension {name!r}, the tensor has {', '.join(names)}"
-            )
+    check_keys("density model block: block", edges, names)
     shape = [int(edges.get(name, 1)) for name in names]
     shape += [1] * (density_core.MAX_DIMENSIONS - len(shape))
     if min(shape) < 1:

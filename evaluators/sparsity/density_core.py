@@ -110,6 +110,15 @@ def _line_empty(code: NDArray[np.float64], length: int, step: int) -> float:
 
 
 @compiled
+def pattern_empty(code: NDArray[np.float64], phase: int, length: int) -> float:
+    """P0 of `length` neighbours along the N:M dimension, from a place `phase` into an M-block."""
+    block = int(code[2])
+    if length >= 2 * block:
+        return 0.0
+    return float(code[3 + phase % block * 2 * block + length]) if length > 0 else 1.0
+
+
+@compiled
 def _n_m_empty(code: NDArray[np.float64], box: Box, step: Box) -> float:
     dimension = int(code[1])
     length = box[dimension]

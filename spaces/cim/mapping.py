@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from spaces.cim.model import CimModel
-from spaces.cim.monarch_shape import SHAPE_RULES
+from spaces.cim.monarch_shape import SHAPE_RULES, monarch_shape
 from spaces.parameters import checked_columns, enumerate_ordinals, ordinals_of, values_at
 from spaces.space import Columns
 from spaces.validation import check_key, check_keys
@@ -39,6 +40,9 @@ RULES = tuple(SHAPE_RULES)
 PACKINGS = ("per_factor", "spread")
 """`per_factor`: every factor has arrays of its own, rounded up. `spread`: the chunks of all layers
 go round-robin over the fewest arrays, so that chunks that run together lie apart."""
+
+MAX_ADC_BITS = 20
+"""No converter law is asked beyond this resolution."""
 
 ORGANISATION = ("array_size", "adcs_per_array", "adc_bits", "sub_steps", "packing")
 """Choices of the whole accelerator, in the order of `CimDesigns.organisation`."""
@@ -83,6 +87,9 @@ class CimChoices:
             for value in getattr(self, field):
                 if value < low:
                     raise ValueError(f"choices: {field} must be >= {low}, got {value}")
+        for value in self.adc_bits:
+            if value > MAX_ADC_BITS:
+                raise ValueError(f"choices: adc_bits must be <= {MAX_ADC_BITS}, got {value}")
 
     def index(self, name: str, value: object) -> int:
         """Position of a value among the choices of a decision; `ValueError` lists them."""
@@ -253,14 +260,43 @@ def cim_mapping_space(model: CimModel, choices: Mapping[str, Any]) -> CimMapping
     """A space from plain data: decision name -> list of values, or a single value.
 
     Raises:
-        ValueError: For an unknown decision or value.
+        ValueError: For an unknown decision or value, or see `check_choices`.
     """
     check_keys("space.choices", choices, (*ORGANISATION, *SITE_CHOICES))
     lists = {
         name: tuple(value) if isinstance(value, (list, tuple)) else (value,)
         for name, value in choices.items()
     }
-    return CimMappingSpace(model, CimChoices(**lists))
+    chosen = CimChoices(**lists)
+    check_choices(model, chosen)
+    return CimMappingSpace(model, chosen)
+
+
+def check_choices(model: CimModel, choices: CimChoices) -> None:
+    """Refuse values that no design of a model can use.
+
+    Raises:
+        ValueError: If no block offered fits a matrix under any rule, or an array is smaller than
+            every block and the linear mapping is not offered.
+    """
+    if set(choices.mapping) == {"linear"}:
+        return
+    widest, refusals = [], []
+    for block, site, rule in product(choices.block, model.sites, choices.rule):
+        try:
+            shape = monarch_shape(rule, site.in_features, site.out_features, block)
+        except ValueError as error:
+            refusals.append(f"block {block} fits no matrix: {error}")
+        else:
+            widest.append(max(max(factor.rows, factor.columns) for factor in shape.factors))
+    if not widest:
+        raise ValueError(f"choices: {refusals[0]}")
+    for size in choices.array_size:
+        if size < min(widest) and "linear" not in choices.mapping:
+            raise ValueError(
+                f"choices: array_size {size} is smaller than every block, the smallest is "
+                f"{min(widest)} wide; choose a larger array or smaller blocks"
+            )
 
 
 def one_design(model: CimModel, choices: CimChoices, mapping: Sequence[str] = ()) -> CimDesigns:

@@ -132,6 +132,23 @@ def default_block(size: int) -> int:
     return 1 << _ceil_div((size - 1).bit_length(), 2)
 
 
+def _check_divides(size: int, block: int, power: int = 1) -> None:
+    """`ValueError` that names fitting blocks unless block^power divides a size.
+
+    Power 1: blocks of a square Monarch matrix, at least sqrt(size) wide; 2: edges of tiles.
+    """
+    if size % block**power == 0:
+        return
+    least = 1 if power == 2 else isqrt(size - 1) + 1
+    fitting = [b for b in range(least, size + 1) if size % b**power == 0]
+    nearest = sorted(sorted(fitting, key=lambda b: abs(b - block))[:3])
+    tiles = f" (tiles of {block**power})" if power == 2 else ""
+    raise ValueError(
+        f"block size must divide {size}, got {block}{tiles}: choose "
+        f"{', '.join(map(str, nearest))}, or 0 for the default of the rule, which pads"
+    )
+
+
 def _square_blocks(size: int, block: int) -> tuple[int, int]:
     """Blocks of a square Monarch matrix with blocks of this size, and the rank of its slices."""
     needed = _ceil_div(size, block)
@@ -150,12 +167,14 @@ def padded_square(in_features: int, out_features: int, block: int = 0) -> Monarc
     Args:
         in_features: Columns of the weight matrix.
         out_features: Rows of the weight matrix.
-        block: Block size b >= sqrt(n); 0 = the default of the larger side. A coarser block than
-            sqrt(n) gets slices of rank b / (n/b).
+        block: Block size b >= sqrt(n) that divides the larger side n; 0 = its default, which pads.
+            A coarser block than sqrt(n) gets slices of rank b / (n/b).
     """
     size = max(in_features, out_features)
     width = block or default_block(size)
     blocks, rank = _square_blocks(size, width)
+    if block:
+        _check_divides(size, block)
     return MonarchShape(in_features, out_features, blocks, width, blocks, width, rank)
 
 
@@ -180,13 +199,16 @@ def trimmed_square(in_features: int, out_features: int, block: int = 0) -> Monar
 
 
 def tiled(in_features: int, out_features: int, block: int = 0) -> MonarchShape:
-    """A grid of square b*b x b*b Monarch tiles; block 0 = the default of the smaller side.
+    """A grid of square b*b x b*b Monarch tiles; block 0 = the default of the smaller side, padded.
 
     >>> tiled(1024, 4096).tiles, tiled(1024, 4096).reduction
     (4, 16.0)
     """
     width = block or default_block(min(in_features, out_features))
     edge = width * width
+    if block:
+        _check_divides(in_features, block, 2)
+        _check_divides(out_features, block, 2)
     return MonarchShape(
         in_features,
         out_features,
@@ -205,11 +227,13 @@ def rectangular(in_features: int, out_features: int, block: int = 0) -> MonarchS
     Args:
         in_features: Columns of the weight matrix.
         out_features: Rows of the weight matrix.
-        block: Width of the blocks on the smaller side; 0 = its default.
+        block: Width of the blocks, a divisor of the smaller side; 0 = its default, which pads.
     """
     smaller = min(in_features, out_features)
     width = block or default_block(smaller)
     blocks, rank = _square_blocks(smaller, width)
+    if block:
+        _check_divides(smaller, block)
     return MonarchShape(
         in_features,
         out_features,
@@ -234,7 +258,17 @@ SHAPE_RULES: dict[str, ShapeRule] = {
 
 
 def monarch_shape(rule: str, in_features: int, out_features: int, block: int = 0) -> MonarchShape:
-    """The shape under a named rule; `ValueError` for an unknown rule or an impossible block."""
+    """The shape under a named rule.
+
+    Args:
+        rule: Of `SHAPE_RULES`.
+        in_features: Columns of the weight matrix.
+        out_features: Rows of the weight matrix.
+        block: Block size; 0 = the default of the rule, which pads what it does not divide.
+
+    Raises:
+        ValueError: For an unknown rule, or a block that is too small or does not divide the matrix.
+    """
     if rule not in SHAPE_RULES:
         raise ValueError(f"rule must be one of {', '.join(SHAPE_RULES)}, got {rule!r}")
     if block < 0:

@@ -106,6 +106,12 @@ def site_shape(site: ProjectionSite, values: Mapping[str, Any]) -> MonarchShape 
     return monarch_shape(rule, site.in_features, site.out_features, block)
 
 
+def typical_arrays(placement: Placement, most: int = 4) -> list[int]:
+    """The first array of each site, for pictures; of the first `most` sites."""
+    _, first = np.unique(placement.table["site"], return_index=True)
+    return [int(array) for array in np.unique(placement.table["array"][first[:most]])]
+
+
 def with_table(placement: Placement, table: Mapping[str, Ints]) -> Placement:
     """The placement with another table, for example one that an own packer made."""
     return replace(placement, table=dict(table), arrays=int(table["array"].max()) + 1)

@@ -16,8 +16,8 @@ import numpy as np
 
 from evaluators.evaluation import MODEL_VERSION, CostTerms
 from spaces.mappings.loop_nest import MappingBatch
-from strategies.exact.exact_problem import divisors
-from strategies.exact.exact_search import SearchResult
+from strategies.exact.grid import divisors
+from strategies.exact.search_result import SearchResult
 
 COVERS = (
     "every tiling of each rank into whole factors over the storage levels",

@@ -3,134 +3,41 @@
 `exact_search(terms, "edp")` covers every tiling into divisors, every spatial unrolling, every order
 of the nodes of every level and every bypass, jointly with the formats offered per level. How it can
 do so in milliseconds is in docs/exact_search.md.
+
+One sweep prices a copy by the least of the formats offered. Where that mixes formats the price is
+a bound, and the formats of one copy in doubt are split: the one that looks best, and the others.
+Parts whose bound cannot win are dropped; when none is left the best value is the bound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evaluators.evaluation import CostTerms
 from spaces.mappings.dataflow import MappingRules
-from spaces.mappings.loop_nest import MappingBatch, concatenate
-from strategies.exact.exact_case import (
-    Case,
-    Stage,
-    build_case,
-    describe_exclusion,
-    has_single_reuse,
-    stages_of,
-)
-from strategies.exact.exact_constraints import check_covered, constrained_terms, stationary_leaves
-from strategies.exact.exact_even import outer_floors, pair_bounds, scan_even
-from strategies.exact.exact_kernels import clear_lists
-from strategies.exact.exact_leaves import (
-    Leaves,
-    all_runs,
-    even_placements,
-    innermost_placements,
-    large_enough,
-    longest_runs,
-    undominated,
-    undominated_heads,
-)
-from strategies.exact.exact_problem import Fanout, ideal_costs
-from strategies.exact.exact_scan import (
-    EDP,
-    ENERGY,
-    LATENCY,
-    PARETO,
-    Archive,
-    Setting,
-    new_archive,
-    promising,
-    scan,
-)
-from strategies.exact.exact_tables import (
-    OuterTable,
-    Surroundings,
-    compulsory_cycles,
-    leaf_coefficients,
-    outer_table,
-)
-from strategies.exact.mapping_builder import Block, Plan, build_mappings
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from strategies.exact.archive import KNOWN, PARETO, Archive, new_archive
+from strategies.exact.case import Case, build_case, has_single_reuse
+from strategies.exact.constraints import check_covered, constrained_terms
+from strategies.exact.grid import IntArray
+from strategies.exact.incumbents import Incumbents
+from strategies.exact.mapping_builder import build_mappings
+from strategies.exact.plans import Doubt, plan_of
+from strategies.exact.prices import Choices, remember_tiles
+from strategies.exact.search_result import OBJECTIVES, SearchResult, objective_values
+from strategies.exact.stages import Stage, add_stages, describe_exclusion, stages_of
+from strategies.exact.sweep import MapSpace, Sweep, sweep
 
 MAPSPACES = ("uneven", "even", "uneven_runs")
 """Where tensors may be kept, see `exact_search`."""
 
-OBJECTIVES = {"energy": ENERGY, "latency": LATENCY, "edp": EDP, "pareto": PARETO}
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What an exact search found.
-
-    Attributes:
-        mappings: The best mapping, or the energy-latency front by increasing latency; no designs
-            when nothing fits.
-        energy_pj, latency_cycles: Their costs, shape (n,).
-        objective: energy, latency, edp or pareto.
-        lower_bound: No mapping of the space has a smaller objective (of a front: energy x latency).
-        certified: The lower bound is the value found; a front is complete.
-        reason: What excludes every mapping; empty when there is one.
-        visited, pruned: Joins of inner and outer placements looked at, and dropped by bound.
-        seconds: Wall time.
-        stages: What was enumerated and what cut it, stage by stage.
-    """
-
-    mappings: MappingBatch
-    energy_pj: FloatArray
-    latency_cycles: FloatArray
-    objective: str
-    lower_bound: float
-    certified: bool
-    reason: str
-    visited: int
-    pruned: int
-    seconds: float
-    stages: tuple[Stage, ...] = ()
-
-    @property
-    def values(self) -> FloatArray:
-        """The objective of every mapping found, shape (n,)."""
-        return objective_values(self.objective, self.energy_pj, self.latency_cycles)
-
-    @property
-    def mapping(self) -> MappingBatch | None:
-        """The best mapping as a batch of one; None when nothing fits."""
-        if not len(self.mappings):
-            return None
-        return self.mappings.take(np.array([int(self.values.argmin())]))
-
-    @property
-    def gap(self) -> float:
-        """(value - lower bound) / value of the best mapping; 0 = certified optimum."""
-        if not len(self.mappings):
-            return 0.0 if self.reason else 1.0
-        return max(0.0, 1.0 - self.lower_bound / float(self.values.min()))
-
-
-@dataclass(frozen=True)
-class _Space:
-    """Which mappings count, see `exact_search`."""
-
-    mapspace: str = "uneven"
-    minimum_tile: IntArray | None = None
-    rules: MappingRules | None = None
-
-
-def objective_values(objective: str, energy_pj: FloatArray, cycles: FloatArray) -> FloatArray:
-    """Energy, latency, or their product for `edp` and `pareto`."""
-    if objective == "energy":
-        return energy_pj
-    return cycles if objective == "latency" else energy_pj * cycles
+SAME_VALUE = 1e-9
+"""Relative difference below which a value is its lower bound."""
 
 
 def exact_search(
@@ -139,6 +46,8 @@ def exact_search(
     mapspace: str = "uneven",
     minimum_tile: IntArray | None = None,
     rules: MappingRules | None = None,
+    time_limit: float | None = None,
+    padding: Sequence[Sequence[int]] | None = None,
 ) -> SearchResult:
     """Find the best mapping of an operator, with the best of the formats offered per level.
 
@@ -150,7 +59,11 @@ def exact_search(
             stationarity, innermost tiles that stay over a run of loops outside other tensors'
             outer tiles: at most a little better, several times slower.
         minimum_tile: Least rank extents of the innermost level's tiles, shape (R,).
-        rules: A dataflow's constraints, see `exact_constraints`.
+        rules: A dataflow's constraints, see `constraints`.
+        time_limit: Seconds after which the best mapping found is returned with the gap that is
+            left; None = until it is certified.
+        padding: By rank, sizes beyond its own that it may be padded to (see `grid.padded_sizes`);
+            None = whole factors of its own size only.
 
     Raises:
         ValueError: For an unknown objective or mapspace, or hardware or a constraint that is not
@@ -163,310 +76,159 @@ def exact_search(
         minimum_tile = rules.minimum_tile[-1] if minimum_tile is None else minimum_tile
     if mapspace not in MAPSPACES:
         raise ValueError(f"mapspace must be one of {', '.join(MAPSPACES)}, got {mapspace!r}")
-    space = _Space(mapspace, minimum_tile, rules)
     if objective not in OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
-    found = _search_once(terms, objective, space)
-    if len(found.mappings) and not found.certified:
-        found = _settle(terms, found, space)
-    return replace(found, seconds=perf_counter() - begin)
+    deadline = np.inf if time_limit is None else begin + time_limit
+    search = _Search(terms, objective, MapSpace(mapspace, minimum_tile, rules), deadline)
+    sizes = _padded(terms, padding)
+    search.run(sizes)
+    return search.result(perf_counter() - begin, sizes)
 
 
-def _search_once(terms: CostTerms, objective: str, space: _Space) -> SearchResult:
-    """One search; certified only if no tile had to be priced by a mixture of formats."""
-    case = build_case(terms, space.rules)
-    even = space.mapspace == "even"
-    if even and (case.levels != 3 or not has_single_reuse(case.grid)):
-        raise ValueError("mapspace: the even one covers matrix products on three levels only")
-    archive = new_archive(case.tensors)
-    _scan_all(case, OBJECTIVES[objective], space, archive)
-    n = int(archive.tally[0])
-    plans, tight = [], True
-    for row in archive.info[:n]:
-        plan, settled = _plan(case, row, even)
-        plans.append(plan)
-        tight = tight and settled
-    energy, cycles = archive.energy[:n].copy(), archive.cycles[:n].copy()
-    values = objective_values(objective, energy, cycles)
-    return SearchResult(
-        mappings=build_mappings(plans, (case.tensors, case.levels)),
-        energy_pj=energy,
-        latency_cycles=cycles,
-        objective=objective,
-        lower_bound=float(values.min()) if n else np.inf,
-        certified=n > 0 and tight,
-        reason="" if n else describe_exclusion(case, terms),
-        visited=int(archive.tally[1]),
-        pruned=int(archive.tally[2]),
-        seconds=0.0,
-        stages=stages_of(case, terms, archive.tally),
-    )
-
-
-def _settle(terms: CostTerms, relaxed: SearchResult, space: _Space) -> SearchResult:
-    """Search again under each set of formats that the relaxed search took, one per copy.
-
-    The relaxed value is the lower bound; what is found here has true costs.
-    """
-    found: list[SearchResult] = []
-    for ids in np.unique(relaxed.mappings.format_id, axis=0):
-        fixed = tuple(tuple((int(code),) for code in row) for row in ids)
-        once = _search_once(replace(terms, format_choices=fixed), relaxed.objective, space)
-        if len(once.mappings):
-            found.append(once)
-    if not found:
-        return relaxed
-    merged = merge_results(found)
-    best = float(merged.values.min())
-    closed = relaxed.objective != "pareto" and best <= relaxed.lower_bound * (1.0 + 1e-9)
-    return replace(
-        merged,
-        lower_bound=relaxed.lower_bound,
-        certified=closed,
-        visited=merged.visited + relaxed.visited,
-        pruned=merged.pruned + relaxed.pruned,
-    )
-
-
-def merge_results(found: Sequence[SearchResult]) -> SearchResult:
-    """The best, or the joint front, of several searches for the same objective."""
-    energy = np.concatenate([each.energy_pj for each in found])
-    cycles = np.concatenate([each.latency_cycles for each in found])
-    objective = found[0].objective
-    values = objective_values(objective, energy, cycles)
-    keep = np.array([int(values.argmin())])
-    if objective == "pareto":
-        order = np.lexsort((energy, cycles))
-        least = np.minimum.accumulate(energy[order])
-        keep = order[np.concatenate([[True], energy[order][1:] < least[:-1]])]
-    return replace(
-        found[0],
-        mappings=concatenate([each.mappings for each in found]).take(keep),
-        energy_pj=energy[keep],
-        latency_cycles=cycles[keep],
-        lower_bound=min(each.lower_bound for each in found),
-        visited=sum(each.visited for each in found),
-        pruned=sum(each.pruned for each in found),
+def _padded(
+    terms: CostTerms, padding: Sequence[Sequence[int]] | None
+) -> tuple[tuple[int, ...], ...]:
+    """By rank its size and the sizes it may be padded to, increasing."""
+    own = [int(size) for size in terms.rank_sizes]
+    more: Sequence[Sequence[int]] = [()] * len(own) if padding is None else padding
+    if len(more) != len(own):
+        raise ValueError(f"padding must list sizes for {len(own)} ranks, got {len(more)}")
+    for rank, size, sizes in zip(terms.rank_names, own, more, strict=True):
+        if any(each < size for each in sizes):
+            raise ValueError(
+                f"padding of {rank} must be at least its size {size}, got {min(sizes)}"
+            )
+    return tuple(
+        tuple(sorted({size, *(int(each) for each in sizes)}))
+        for size, sizes in zip(own, more, strict=True)
     )
 
 
 @dataclass(frozen=True)
-class _Outer:
-    """Level 1 under one choice of the fan-out above it: true and ideal prices, and their lists."""
+class _Part:
+    """A part of the space: padded rank sizes, formats offered; nothing in it costs less."""
 
-    table: OuterTable
-    ideal: OuterTable
-    around: Surroundings
-
-
-def _scan_all(case: Case, mode: int, space: _Space, archive: Archive) -> None:
-    ranks = len(case.sizes)
-    none = np.zeros((1, ranks), dtype=np.int64)
-    alone = Fanout(
-        none, np.ones(1), np.ones((1, case.tensors)), np.ones((1, 0, ranks), dtype=np.int64)
-    )
-    outer = case.fans[0] if case.levels == 3 else alone
-    inner = case.fans[-1]
-    top = case.grid.number - 1
-    for i0 in range(len(outer.used)):
-        full = case.grid.div[np.arange(ranks), top, outer.place[i0]]
-        share0 = outer.shared[i0]
-        table = outer_table(case.points, case.costs, case.machine, share0)
-        ideal = table
-        if case.costs.grows.any():
-            ideal = outer_table(case.points, ideal_costs(case.costs), case.machine, share0)
-        clear_lists(case.lists)
-        clear_lists(case.ideal_lists)
-        for i2 in range(len(inner.used)):
-            around = Surroundings(case.grid.total, float(outer.used[i0]), share0, inner.shared[i2])
-            setting = _setting(case, ideal, around, (full, float(inner.used[i2]), mode, (i0, i2)))
-            _scan_one(
-                case, _Outer(table, ideal, around), setting, (inner.place[i2], space), archive
-            )
+    sizes: tuple[int, ...]
+    choices: Choices
+    bound: float
 
 
-def _setting(
-    case: Case,
-    table: OuterTable,
-    around: Surroundings,
-    choice: tuple[IntArray, float, int, tuple[int, int]],
-) -> Setting:
-    full, used2, mode, tag = choice
-    below = np.zeros((case.tensors, 4))
-    below[:, 2] = around.used
-    below[:, 3] = case.costs.grows
-    return Setting(
-        full=full,
-        below=below,
-        share0=around.share0,
-        share2=around.share2,
-        least=table.least,
-        floor=compulsory_cycles(case.costs, case.machine),
-        used=(around.used, used2),
-        computes=case.computes,
-        mode=mode,
-        tag=tag,
-    )
+class _Search:
+    """Sweeps over parts of the space, until none is left that could win."""
 
+    def __init__(self, terms: CostTerms, objective: str, space: MapSpace, deadline: float) -> None:
+        self._terms = remember_tiles(terms)
+        self._objective = objective
+        self._mode = OBJECTIVES[objective]
+        self._space = space
+        self._deadline = deadline
+        self._best = Incumbents(self._mode)
+        self._floor = np.inf
+        self._stages: tuple[Stage, ...] = ()
+        self._reason = ""
+        self._tally = np.zeros(3, dtype=np.int64)
 
-def _scan_one(
-    case: Case,
-    outer: _Outer,
-    setting: Setting,
-    inside: tuple[IntArray, _Space],
-    archive: Archive,
-) -> None:
-    base, space = inside
-    problem = (case.grid, case.points, case.costs, case.machine)
-    if space.mapspace == "even":
-        leaves = even_placements(problem, len(case.orders) - 1, base, setting.full)
-    else:
-        leaves = innermost_placements(problem, (case.orders, case.starts), base, setting.full)
-    if space.minimum_tile is not None:
-        leaves = large_enough(leaves, case.grid, space.minimum_tile)
-    if space.rules is not None:
-        leaves = stationary_leaves(leaves, case.orders, space.rules)
-    if not len(leaves.mask):
-        return
-    if space.mapspace == "even":
-        _join_even(case, outer, setting, leaves, archive)
-        return
-    best = undominated(leaves, case.grid, case.costs)
-    case.counts["fit"] += len(leaves.mask)
-    case.counts["beaten"] += len(leaves.mask) - len(best.mask)
-    _join(case, outer, setting, best, archive)
-    if case.runs and space.mapspace == "uneven_runs":
-        best = undominated_heads(leaves, case.grid, case.costs, case.orders)
-        longest = longest_runs(best, case.grid, case.orders, setting.full)
-        coefficients = leaf_coefficients(case.costs, case.machine, longest, outer.around)
-        good = promising(
-            case.grid, case.machine, longest, coefficients, case.fans[-2], setting, archive
+    def run(self, sizes: Sequence[Sequence[int]]) -> None:
+        """Sweep every padding, the least first, and every split of the formats in doubt."""
+        combinations = sorted(product(*sizes), key=prod, reverse=True)
+        choices = self._terms.format_choices
+        parts = [_Part(each, choices, 0.0) for each in combinations]
+        while parts:
+            part = parts.pop()
+            if self._mode != PARETO and part.bound >= self._best.value:
+                continue
+            if perf_counter() > self._deadline and self._stages:
+                self._floor = min(self._floor, part.bound)
+                continue
+            parts += self._sweep(part)
+
+    def _sweep(self, part: _Part) -> list[_Part]:
+        """Sweep one part; returns what has to be looked at more closely."""
+        terms = replace(self._terms, format_choices=part.choices)
+        case = build_case(terms, part.sizes, self._space.rules)
+        even = self._space.name == "even"
+        if even:
+            _check_even(case)
+        archive, rest = self._fill(case)
+        self._tally += archive.tally[:3]
+        self._stages = add_stages(self._stages, stages_of(case, terms, archive.tally))
+        n = int(archive.tally[0])
+        bound = float(self._values(archive, n).min()) if n else np.inf
+        self._floor = min(self._floor, float(rest[min(self._mode, 2)]))
+        doubts: list[Doubt] = []
+        for row in range(n):
+            if archive.info[row, 0] == KNOWN:
+                continue
+            plan, doubt = plan_of(case, archive.info[row], even)
+            if doubt is None:
+                self._best.take(float(archive.energy[row]), float(archive.cycles[row]), plan)
+            else:
+                doubts.append(doubt)
+        if not n and not self._reason:
+            self._reason = describe_exclusion(case, terms)
+        return _split(part, doubts[0], bound) if doubts else []
+
+    def _fill(self, case: Case) -> tuple[Archive, np.ndarray]:
+        """The archive of a sweep, and the least that it did not look at."""
+        room = 4096
+        while True:
+            archive = new_archive(case.tensors, *self._best.costs(), room)
+            rest = sweep(Sweep(case, self._mode, self._space, self._deadline, archive))
+            if not archive.tally[3]:
+                return archive, rest
+            room *= 4
+
+    def _values(self, archive: Archive, n: int) -> np.ndarray:
+        return objective_values(self._objective, archive.energy[:n], archive.cycles[:n])
+
+    def result(self, seconds: float, sizes: tuple[tuple[int, ...], ...]) -> SearchResult:
+        """What was found, with the bound of what was not looked at."""
+        energy, cycles = self._best.costs()
+        values = objective_values(self._objective, energy, cycles)
+        bound = min(self._floor, float(values.min(initial=np.inf)))
+        cut = bool(np.isfinite(self._floor))
+        closed = not cut
+        if len(values) and self._mode != PARETO:
+            closed = bound >= float(values.min()) * (1.0 - SAME_VALUE)
+        reason = "" if len(values) else self._reason
+        if cut and not len(values):
+            reason = "the time limit came before a valid mapping was found"
+        shape = self._terms.may_keep.shape
+        return SearchResult(
+            mappings=build_mappings(self._best.plans, (shape[0], shape[1])),
+            energy_pj=energy,
+            latency_cycles=cycles,
+            objective=self._objective,
+            lower_bound=bound,
+            certified=len(values) > 0 and closed,
+            reason=reason,
+            visited=int(self._tally[1]),
+            pruned=int(self._tally[2]),
+            seconds=seconds,
+            stages=self._stages,
+            padding=sizes,
         )
-        longer = all_runs(longest, case.grid, np.flatnonzero(good))
-        if len(longer.mask):
-            _join(case, outer, setting, longer, archive)
 
 
-def _join_even(
-    case: Case, outer: _Outer, setting: Setting, leaves: Leaves, archive: Archive
-) -> None:
-    whole = leaf_coefficients(case.costs, case.machine, leaves, outer.around)
-    idle = leaves._replace(words=np.zeros_like(leaves.words))
-    bare = leaf_coefficients(case.costs, case.machine, idle, outer.around)
-    pair = np.stack([bare[:, :, 1], whole[:, :, 1]], axis=2)
-    made, active = setting.computes[-1, -1, 2:]
-    parts = pair[:, :, :, 0] + (made - active) * pair[:, :, :, 1] + active * pair[:, :, :, 2]
-    parts = np.ascontiguousarray(parts)
-    fan, floors = case.fans[-2], np.empty(case.points.own.shape[1])
-    below = setting.below.copy()
-    below[:, 3] = 0.0
-    outer_floors(case.grid, outer.ideal, case.machine, case.implicit, below, setting.full, floors)
-    bounds = np.empty((len(fan.used), len(leaves.mask), 2))
-    pair_bounds(case.grid, case.machine, leaves, parts, fan, setting, case.implicit, floors, bounds)
-    values = _bound_values(setting.mode, bounds).ravel()
-    pairs = np.flatnonzero(np.isfinite(values))
-    scan_even(
-        case.grid,
-        outer.table,
-        case.machine,
-        leaves,
-        parts,
-        fan,
-        setting,
-        case.implicit,
-        pairs[np.argsort(values[pairs], kind="stable")],
-        bounds,
-        archive,
-    )
+def _check_even(case: Case) -> None:
+    """Refuse what the even mapspace does not cover."""
+    if case.levels != 3 or not has_single_reuse(case.grid):
+        raise ValueError("mapspace: the even one covers matrix products on three levels only")
+    if not case.machine.masks[1:, -1].all():
+        raise ValueError("mapspace: the even one keeps every tensor at every level")
 
 
-def _bound_values(mode: int, bounds: FloatArray) -> FloatArray:
-    energy, cycles = bounds[..., 0], bounds[..., 1]
-    if mode == ENERGY:
-        return np.asarray(energy)
-    return np.where(np.isfinite(energy), cycles, np.inf) if mode == LATENCY else energy * cycles
-
-
-def _join(case: Case, outer: _Outer, setting: Setting, leaves: Leaves, archive: Archive) -> None:
-    coefficients = leaf_coefficients(case.costs, case.machine, leaves, outer.around)
-    scan(
-        case.grid,
-        (outer.table, case.lists),
-        (outer.ideal, case.ideal_lists),
-        case.machine,
-        case.orders,
-        case.starts,
-        leaves,
-        coefficients,
-        case.fans[-2],
-        setting,
-        archive,
-    )
-
-
-def _plan(case: Case, info: IntArray, even: bool) -> tuple[Plan, bool]:
-    """The plan of an archive entry, and whether its formats are best in every respect."""
-    i0, i2, i1, leaf_row, outer_row = (int(x) for x in info[:5])
-    whole = tuple((t, case.sizes) for t in range(case.tensors))
-    innermost = (int(info[5]),) * case.levels
-    if even:
-        innermost = (int(info[4]), int(info[5]))
-        leaf_row = outer_row = len(case.orders) - 1
-    nodes = [whole, _nodes(case, leaf_row, info[6 : 6 + case.tensors])]
-    if case.levels == 3:
-        nodes.insert(1, _outer_nodes(case, outer_row, info[6 + case.tensors :]))
-    picks = (i0, i1, i2)[3 - case.levels :]
-    trips: list[tuple[tuple[int, IntArray], ...]] = []
-    axis = 0
-    for fan, pick in zip(case.fans, picks, strict=True):
-        rows = fan.axis_trips[pick]
-        trips.append(tuple((axis + k, row) for k, row in enumerate(rows)))
-        axis += len(rows)
-    formats, tight = _formats(case, nodes)
-    blocks = tuple(Block(n, t) for n, t in zip(nodes, trips, strict=True))
-    return Plan(blocks, case.sizes, case.tensors, formats, innermost), tight
-
-
-def _formats(case: Case, nodes: list[tuple[tuple[int, IntArray], ...]]) -> tuple[IntArray, bool]:
-    """Format ids (T, L) of the tiles that these nodes store, and whether all are tight."""
-    formats = np.zeros((case.tensors, case.levels), dtype=np.int64)
-    tight = True
-    inner: dict[int, IntArray] = {}
-    for level in range(case.levels - 1, -1, -1):
-        for t, extent in nodes[level]:
-            use = int(t not in inner and t != case.machine.output)
-            index = _sub_index(case, t, inner.get(t, extent))
-            formats[t, level] = case.formats.chosen[use, t, level, index]
-            tight = tight and bool(case.formats.tight[use, t, level, index])
-            inner[t] = extent
-    return formats, tight
-
-
-def _sub_index(case: Case, tensor: int, extent: IntArray) -> int:
-    rows = [
-        int(np.searchsorted(case.grid.size[r, : case.grid.number[r]], extent[r]))
-        for r in range(len(extent))
-    ]
-    return int(case.grid.sub[tensor] @ np.array(rows))
-
-
-def _outer_nodes(case: Case, row: int, tiles: IntArray) -> tuple[tuple[int, IntArray], ...]:
-    """Nodes of level 1: those of the order, then the ones that stand below a run."""
-    ordered = _nodes(case, row, tiles)
-    named = {t for t, _ in ordered}
-    below = [t for t in range(case.tensors) if tiles[t] >= 0 and t not in named]
-    return ordered + tuple((t, _extent(case, tiles[t])) for t in below)
-
-
-def _extent(case: Case, tile: int) -> IntArray:
-    index = (tile // case.grid.stride) % case.grid.number
-    return np.asarray(case.grid.size[np.arange(len(index)), index], dtype=np.int64)
-
-
-def _nodes(case: Case, row: int, tiles: IntArray) -> tuple[tuple[int, IntArray], ...]:
-    out = []
-    for t in case.orders[row]:
-        if t < 0:
-            break
-        out.append((int(t), _extent(case, tiles[t])))
-    return tuple(out)
+def _split(part: _Part, doubt: Doubt, bound: float) -> list[_Part]:
+    """The others of the formats of a copy in doubt, and the one that looks best: searched first."""
+    parts = []
+    for keep in (False, True):
+        rows = [list(row) for row in part.choices]
+        for level in doubt.levels:
+            offered = rows[doubt.tensor][level]
+            rows[doubt.tensor][level] = tuple(
+                code for code in offered if (code == doubt.format_id) == keep
+            )
+        choices = tuple(tuple(row) for row in rows)
+        if all(rows[doubt.tensor][level] for level in doubt.levels):
+            parts.append(_Part(part.sizes, choices, max(part.bound, bound)))
+    return parts

@@ -40,15 +40,15 @@ class Plan:
         sizes: Padded rank sizes, shape (R,).
         tensors: Number of tensors.
         formats: Format ids, shape (T, L).
-        innermost: By level, the rank whose loop stands innermost between two neighbouring nodes of
-            its block; -1 or absent = any.
+        innermost: By level, the ranks whose loops stand innermost between two neighbouring nodes of
+            its block; absent = any.
     """
 
     blocks: tuple[Block, ...]
     sizes: IntArray
     tensors: int
     formats: IntArray
-    innermost: tuple[int, ...] = ()
+    innermost: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass
@@ -58,10 +58,10 @@ class _Nest:
     loops: list[tuple[int, int, int]] = field(default_factory=list)
     keep: dict[tuple[int, int], int] = field(default_factory=dict)
 
-    def temporal(self, outer: IntArray, inner: IntArray, last: int) -> None:
-        """Write the loops that lead from one tile to the next smaller one, rank `last` last."""
+    def temporal(self, outer: IntArray, inner: IntArray, last: tuple[int, ...]) -> None:
+        """Write the loops that lead from one tile to the next smaller one, ranks `last` last."""
         trips = outer // inner
-        order = sorted(range(len(trips)), key=lambda rank: rank == last)
+        order = sorted(range(len(trips)), key=lambda rank: rank in last)
         self.loops += [(rank, int(trips[rank]), TEMPORAL) for rank in order if trips[rank] > 1]
 
 
@@ -89,7 +89,7 @@ def build_nest(plan: Plan) -> tuple[list[tuple[int, int, int]], IntArray]:
             spatial = spatial * trips
         base = spatial * (tops[level + 1] if level + 1 < levels else np.ones_like(plan.sizes))
         current = plan.sizes if level == 0 else tops[level]
-        last = plan.innermost[level] if level < len(plan.innermost) else -1
+        last = plan.innermost[level] if level < len(plan.innermost) else ()
         for tensor, extent in block.nodes:
             nest.temporal(current, extent, last)
             current = extent

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from evaluators.evaluation import MODEL_VERSION
 from spaces.space import Space
+from strategies.pareto import thinned
 from strategies.reporting.study_result import StudyResult, Trial
 from strategies.reporting.terminal import Rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_PARAMS = 8
 """Parameters shown in a row; designs of more are listed one by one instead."""
 
+FRONT = "Pareto front"
 FRONT_ROWS = 12
-"""Rows of the front printed in the terminal; the artifact has all of them."""
+"""Rows of the front printed in the terminal, evenly spread; report and files have all of them."""
 
 
 @runtime_checkable
@@ -41,6 +46,15 @@ class Surveys(Protocol):
         ...
 
 
+@runtime_checkable
+class Draws(Protocol):
+    """Optional capability of an evaluator: pictures of a design in its own terms."""
+
+    def pictures(self, design: Any) -> Mapping[str, Callable[[], Figure]]:
+        """File name without ending -> what draws the picture."""
+        ...
+
+
 @dataclass(frozen=True)
 class Findings:
     """What is shown of a study, before any of it is drawn.
@@ -52,6 +66,7 @@ class Findings:
         breakdown: Group -> part -> energy [pJ].
         summary: Numbers of the study as a whole.
         heat_maps: File name without ending -> arguments of a `HeatMap`.
+        pictures: File name without ending -> what draws it.
         figures: File name without ending -> matplotlib figure.
     """
 
@@ -61,6 +76,7 @@ class Findings:
     breakdown: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     heat_maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pictures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -70,12 +86,11 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
     An evaluator's `explain` may hold, beside its breakdown: `tables`, `texts`, `files` and
     `energy_breakdown_pj`, each a mapping by title.
     """
-    tables: dict[str, Rows] = {
-        "Pareto front" if len(result.front) > 1 else "Best": front_rows(result)
-    }
+    tables: dict[str, Rows] = {FRONT if len(result.front) > 1 else "Best": front_rows(result)}
     best = result.best
     if best is None:
-        return Findings({}, summary=summary_of(result))
+        texts = {"No feasible trial": no_feasible_text(result)}
+        return Findings({}, texts, summary=summary_of(result))
     design = space.decode(best.columns)
     explained = evaluator.explain(design)
     tables.update(explained.get("tables", {}))
@@ -98,6 +113,7 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
         breakdown=explained.get("energy_breakdown_pj", {}),
         summary=summary_of(result),
         heat_maps=survey.get("heat_maps", {}),
+        pictures=evaluator.pictures(design) if isinstance(evaluator, Draws) else {},
         figures=survey.get("figures", {}),
     )
 
@@ -111,18 +127,35 @@ def surveyed(space: Space, evaluator: Any, result: StudyResult) -> Mapping[str, 
     return evaluator.survey(space.decode(columns))
 
 
+def no_feasible_text(result: StudyResult) -> str:
+    """Why no trial can be shown: the commonest failures, and how near each constraint came."""
+    frame = result.frame()
+    failed = frame[frame["state"] == "failed"]["reason"].value_counts()
+    lines = [f"{count} failed: {reason}" for reason, count in failed.head(3).items()]
+    infeasible = frame[frame["state"] == "infeasible"]
+    for name in [name for name in frame.columns if name.startswith("violation/")]:
+        least = infeasible[name].min()
+        if least > 0:
+            broken = int((infeasible[name] > 0).sum())
+            lines.append(
+                f"constraint {name.removeprefix('violation/')}: {broken} of {len(frame)} trials "
+                f"break it, the nearest by {least:.4g}; loosen it or offer other choices"
+            )
+    return "\n".join(lines) or f"{len(frame)} trials break different constraints"
+
+
 def described_text(description: Mapping[str, Any]) -> str:
     """A space's own text of a design where it gives one, JSON otherwise."""
     text = description.get("text")
     return str(text) if text else json.dumps(description, indent=2, default=str)
 
 
-def front_rows(result: StudyResult, most: int = FRONT_ROWS) -> list[dict[str, Any]]:
+def front_rows(result: StudyResult) -> list[dict[str, Any]]:
     """The front, best in the first objective first: trial, objectives, parameters."""
     trials = result.trials(result.front)
     first = result.goal.objectives[0]
     trials.sort(key=lambda trial: float(first.loss(np.array([trial.metrics[first.metric]]))[0]))
-    return [trial_row(trial, result.goal.metrics) for trial in trials[:most]]
+    return [trial_row(trial, result.goal.metrics) for trial in trials]
 
 
 def trial_row(trial: Trial, metrics: Sequence[str]) -> dict[str, Any]:
@@ -190,9 +223,9 @@ def write_outcome(folder: Path, findings: Findings, result: StudyResult, command
         figures["energy_breakdown"] = breakdown_figure(
             findings.breakdown, "energy_pj", "Energy by level and tensor"
         )
-    for name, arguments in findings.heat_maps.items():
-        figures[name] = heat_map_figure(HeatMap(**arguments))
-    save_figures(figures, folder / "figures")
+    own = {name: heat_map_figure(HeatMap(**maps)) for name, maps in findings.heat_maps.items()}
+    own |= {name: draw() for name, draw in findings.pictures.items()}
+    save_figures(figures | own, folder / "figures")
     content = ReportContent(
         title=result.reader.meta.name,
         question=f"{result.n_trials} trials; objectives: {', '.join(result.goal.metrics)}",
@@ -200,6 +233,7 @@ def write_outcome(folder: Path, findings: Findings, result: StudyResult, command
         tables=findings.tables,
         texts=findings.texts,
         breakdown=findings.breakdown,
+        images={name: folder / "figures" / f"{name}.png" for name in own},
     )
     return write_report(folder / "report.html", content, result)
 
@@ -210,6 +244,10 @@ def print_outcome(findings: Findings, folder: Path) -> None:
 
     console = output_console()
     for title, rows in findings.tables.items():
+        if title == FRONT and len(rows) > FRONT_ROWS:
+            chosen = thinned(np.arange(len(rows)), FRONT_ROWS)
+            title = f"{FRONT} ({FRONT_ROWS} of {len(rows)} trials, evenly spread)"
+            rows = [rows[index] for index in chosen]
         print_table(console, title, rows)
     for title, text in findings.texts.items():
         console.print(f"\n[bold]{title}[/bold]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ class ReportContent:
         texts: Title -> preformatted text, such as a loop nest.
         breakdown: Group -> part -> energy [pJ], for a stacked bar chart.
         plots: Title -> Plotly figure, shown before those of the study.
+        images: Name -> PNG file that the page takes in.
     """
 
     title: str
@@ -39,6 +41,7 @@ class ReportContent:
     texts: Mapping[str, str] = field(default_factory=dict)
     breakdown: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     plots: Mapping[str, Any] = field(default_factory=dict)
+    images: Mapping[str, Path] = field(default_factory=dict)
 
 
 def write_report(path: Path, content: ReportContent, result: StudyResult | None = None) -> Path:
@@ -56,6 +59,10 @@ def write_report(path: Path, content: ReportContent, result: StudyResult | None 
         content=content,
         tables={title: rows for title, rows in content.tables.items() if rows},
         plots=plots,
+        images={
+            name.replace("_", " "): b64encode(file.read_bytes()).decode("ascii")
+            for name, file in content.images.items()
+        },
         plotly_js=get_plotlyjs() if plots else "",
         model_version=MODEL_VERSION,
     )

@@ -22,11 +22,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from strategies.passwords import redacted
 from strategies.tasks.invocation import ARTIFACTS, CONFIG_FILE, TRIALS_FILE
 from strategies.tasks.recorded_study import RecordedStudy, open_study, references
 from strategies.tasks.user_errors import UserError
 from strategies.tracking.child_runs import flattened
-from strategies.tracking.mlflow_store import redacted
 
 MANIFEST = "manifest.json"
 VERSIONS = "versions.json"

@@ -21,12 +21,12 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from strategies.objective import Goal
+from strategies.passwords import redacted
 from strategies.reporting.study_result import StudyResult
 from strategies.reporting.terminal import Rows
 from strategies.tasks.instantiate import instantiate, make_strategy
 from strategies.tasks.invocation import ARTIFACTS, CONFIG_FILE, TRIALS_FILE, command_line
 from strategies.tasks.study import Setup, baseline_columns, config_node, prepare, seed_of
-from strategies.tracking.mlflow_store import redacted
 from strategies.tuning.budget import Budget
 from strategies.tuning.trial_log import in_memory_log
 from strategies.tuning.tuner import Tuner
@@ -253,6 +253,7 @@ def file_rows(setup: Setup, rehearsal: Rehearsal) -> Rows:
     head = {
         CONFIG_FILE: "the resolved configuration",
         TRIALS_FILE: f"the record: {'all' if trials is None else trials} trials",
+        f"{setup.name}.zip": "the bundle that task=reproduce checks",
     }
     sizes = {
         f"{ARTIFACTS}/{name}": f"about {math.ceil(size / 1024)} KiB"

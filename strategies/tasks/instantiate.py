@@ -16,7 +16,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from spaces.validation import nearest
 from strategies.problem import Problem
@@ -67,6 +67,19 @@ def _build(node: Any, key: str, arguments: Mapping[str, Any]) -> Any:
         return target(**built, **arguments)
     except TypeError as error:
         raise ValueError(f"{key}: {target.__name__}: {error}") from error
+
+
+def build_problem(config: DictConfig) -> Problem:
+    """Space, evaluator and goal that the configuration names."""
+    if not isinstance(config.workers, int) or config.workers < 1:
+        raise ValueError(f"workers: must be a whole number >= 1, got {config.workers!r}")
+    return Problem(
+        space=instantiate(config.space, "space"),
+        evaluator=instantiate(config.evaluator, "evaluator"),
+        goal=instantiate(config.objective, "objective"),
+        workers=config.workers,
+        engine=str(config.get("engine", "processes")),
+    )
 
 
 def make_strategy(config: Any, problem: Problem, seed: int | None = None) -> Strategy:

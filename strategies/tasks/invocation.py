@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from strategies.passwords import without_passwords
+
 TRIALS_FILE = "trials.sqlite"
 CONFIG_FILE = "config.yaml"
 ARTIFACTS = "artifacts"
@@ -46,10 +48,12 @@ def default_name(overrides: Sequence[str], seed: int) -> str:
 
 
 def task_overrides() -> list[str]:
-    """What the user wrote on the command line, as Hydra read it; empty outside Hydra."""
+    """What the user wrote, as Hydra read it and without passwords; empty outside Hydra."""
     from hydra.core.hydra_config import HydraConfig
 
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    given = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    words: list[str] = without_passwords(given)
+    return words
 
 
 def chosen_options() -> dict[str, str]:

@@ -196,6 +196,6 @@ def price(path: str | Path, config: DictConfig | None = None) -> Mapping[str, An
 
 def problem_of(config: DictConfig) -> Problem:
     """Space, evaluator and goal of a configuration, to use by hand."""
-    from strategies.tasks.study import build_problem
+    from strategies.tasks.instantiate import build_problem
 
     return build_problem(config)

@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from spaces.validation import nearest
 from strategies.problem import Problem
 from strategies.reporting.study_result import StudyResult, Trial
+from strategies.tasks.instantiate import build_problem
 from strategies.tasks.invocation import CONFIG_FILE, TRIALS_FILE
-from strategies.tasks.study import build_problem
 from strategies.tasks.user_errors import UserError
 from strategies.tuning.trial_reader import open_reader
 

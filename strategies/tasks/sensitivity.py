@@ -22,16 +22,16 @@ from evaluators.evaluation import Evaluation, FloatArray
 from spaces.space import Columns
 from spaces.validation import nearest
 from strategies.objective import Objective
+from strategies.pareto import thinned
 from strategies.reporting.figures import PALETTE, SIZE_IN, new_axes, save_figures
 from strategies.reporting.study_result import Trial
 from strategies.reporting.terminal import Rows
 from strategies.tasks.compare import show
-from strategies.tasks.instantiate import instantiate
+from strategies.tasks.instantiate import build_problem, instantiate
 from strategies.tasks.invocation import command_line
 from strategies.tasks.recorded_study import RecordedStudy, label_errors, open_study, references
-from strategies.tasks.study import build_problem
 from strategies.tasks.user_errors import UserError
-from strategies.tracking.child_runs import flattened, thinned
+from strategies.tracking.child_runs import flattened
 from strategies.tuning.batches import concatenate_columns, evaluate_points
 
 PRICED = ("evaluator", "space")

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from omegaconf import DictConfig, OmegaConf
 
 from spaces.space import Columns
+from strategies.passwords import without_passwords
 from strategies.problem import Problem
 from strategies.reporting.study_result import StudyResult
-from strategies.tasks.instantiate import instantiate, make_strategy
+from strategies.tasks.instantiate import build_problem, instantiate, make_strategy
 from strategies.tasks.invocation import (
     ARTIFACTS,
     CONFIG_FILE,
@@ -86,6 +87,7 @@ def run(config: DictConfig) -> float | None:
         result = tuner.run()
         best = result.best_of(setup.problem.goal.metrics[0])
         publish(setup, result, tracker)
+        bundle(setup, tracker)
     show_tracking(setup, tracker)
     if result.ended_by == "interrupted":
         raise KeyboardInterrupt
@@ -107,6 +109,18 @@ def publish(setup: Setup, result: StudyResult, tracker: MlflowTracker | None) ->
         tracker.add_metrics(breakdown_metrics(findings.breakdown))
     show = print_json if setup.config["quiet"] else print_outcome
     show(findings, folder)
+
+
+def bundle(setup: Setup, tracker: MlflowTracker | None) -> None:
+    """One zip of the study, from which `task=reproduce` prices every number again."""
+    from strategies.tasks.bundle import write_bundle
+    from strategies.tasks.recorded_study import study_in
+
+    path = write_bundle(study_in(setup.folder), setup.folder / f"{setup.name}.zip")
+    if tracker is not None:
+        tracker.add_artifacts(path)
+    if not setup.config["quiet"]:
+        print(f"bundle: {path} (check: python run.py task=reproduce study={path})")
 
 
 def show_tracking(setup: Setup, tracker: MlflowTracker | None) -> None:
@@ -159,19 +173,6 @@ def check_foreign(paths: Sequence[str]) -> None:
 
         for path in paths:
             read_foreign(path)
-
-
-def build_problem(config: DictConfig) -> Problem:
-    """Space, evaluator and goal that the configuration names."""
-    if not isinstance(config.workers, int) or config.workers < 1:
-        raise UserError(f"workers: must be a whole number >= 1, got {config.workers!r}")
-    return Problem(
-        space=instantiate(config.space, "space"),
-        evaluator=instantiate(config.evaluator, "evaluator"),
-        goal=instantiate(config.objective, "objective"),
-        workers=config.workers,
-        engine=str(config.get("engine", "processes")),
-    )
 
 
 def config_node(setup: Setup, key: str) -> DictConfig:
@@ -232,11 +233,12 @@ def open_tracker(setup: Setup, log: TrialLog) -> MlflowTracker | None:
 
 def open_log(setup: Setup) -> TrialLog:
     """Create the folder and the record, or reopen them; the resolved configuration goes beside."""
-    meta = setup.problem.meta(setup.name, seed_of(setup), setup.config)
+    public = without_passwords(setup.config)
+    meta = setup.problem.meta(setup.name, seed_of(setup), public)
     if setup.resumed:
         return resume_log(setup.folder / TRIALS_FILE, meta)
     log = create_log(setup.folder / TRIALS_FILE, meta)
-    OmegaConf.save(OmegaConf.create(dict(setup.config)), setup.folder / CONFIG_FILE)
+    OmegaConf.save(OmegaConf.create(public), setup.folder / CONFIG_FILE)
     return log
 
 

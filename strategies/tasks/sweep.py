@@ -202,7 +202,8 @@ def track_summary(config: DictConfig, name: str, folder: Path, n_studies: int) -
 
     uri = str(config.tracking.uri)
     client = open_store(uri)
-    experiment = ensure_experiment(client, uri, str(config.tracking.experiment))
+    settings = config.tracking
+    experiment = ensure_experiment(client, uri, str(settings.experiment), settings.get("artifacts"))
     condition = f"tags.sweep = '{name}' and tags.role = 'sweep'"
     found = client.search_runs([experiment], condition, max_results=1)
     tags = {"role": "sweep", "sweep": name}

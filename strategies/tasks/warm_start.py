@@ -17,8 +17,8 @@ from optuna.distributions import (
 
 from spaces.parameters import cardinality, choice_array, sample_column, values_at
 from spaces.space import Columns, Space
+from strategies.pareto import thinned
 from strategies.reporting.study_result import StudyResult
-from strategies.tracking.child_runs import thinned
 from strategies.tuning.trial_reader import open_reader
 
 

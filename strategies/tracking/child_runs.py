@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from strategies.pareto import thinned
 from strategies.reporting.study_result import StudyResult
 from strategies.tuning.trial_batch import TrialBatch
 
@@ -49,18 +49,6 @@ def chosen_trials(result: StudyResult, room: int) -> dict[str, list[int]]:
         "winner": sorted(winners),
         "front": thinned(result.front, room).tolist(),
     }
-
-
-def thinned(numbers: NDArray[np.intp], room: int) -> NDArray[np.intp]:
-    """At most `room` of the numbers, evenly spread.
-
-    >>> thinned(np.arange(10), 4).tolist()
-    [0, 3, 6, 9]
-    """
-    if len(numbers) <= room:
-        return numbers
-    positions = np.linspace(0, len(numbers) - 1, max(room, 0)).round().astype(np.intp)
-    return np.asarray(numbers[np.unique(positions)])
 
 
 def _winners(result: StudyResult) -> set[int]:

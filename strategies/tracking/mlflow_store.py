@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from strategies.passwords import redacted, scrubbed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,22 +32,6 @@ _ENVIRONMENT = {
 
 class TrackingError(ValueError):
     """The tracking store cannot be used; the message says why and what helps."""
-
-
-def redacted(text: str) -> str:
-    """The text with the password of every URI in it replaced.
-
-    >>> redacted("postgresql://me:secret@db:5432/runs")
-    'postgresql://me:***@db:5432/runs'
-    """
-    return re.sub(r"(://[^/\s:@]*):[^/\s]*@", r"\1:***@", text)
-
-
-def scrubbed(error: BaseException, uri: str) -> str:
-    """The message of an error on one line, without the password of `uri`."""
-    password = urlsplit(uri).password
-    text = " ".join(str(error).split()) or type(error).__name__
-    return redacted(text.replace(password, "***") if password else text)[:300]
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -151,17 +136,24 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def ensure_experiment(client: MlflowClient, uri: str, name: str) -> str:
+def ensure_experiment(
+    client: MlflowClient, uri: str, name: str, artifacts: str | None = None
+) -> str:
     """The experiment's identifier; it is made when it does not exist.
 
-    Artifacts of a local store lie beside its file, those of a server where the server says.
+    Artifacts of a SQLite store lie beside its file, those of another database in the folder
+    `artifacts`, those of a server where the server says.
     """
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is None:
         path = sqlite_path(uri)
-        folder = (path.parent / "artifacts").resolve().as_uri() if path else None
+        if path is not None:
+            artifacts = str(path.parent / "artifacts")
+        folder = (
+            None if _is_server(uri) or artifacts is None else Path(artifacts).resolve().as_uri()
+        )
         tags = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI on the runs
         with contextlib.suppress(MlflowException):  # another process has just made it
             return client.create_experiment(name, artifact_location=folder, tags=tags)
@@ -176,14 +168,14 @@ def ensure_experiment(client: MlflowClient, uri: str, name: str) -> str:
 
 def ui_address(uri: str) -> str:
     """Where the MLflow UI of this store is, once started."""
-    if urlsplit(uri).scheme in ("http", "https"):
+    if _is_server(uri):
         return redacted(uri).rstrip("/")
     return "http://127.0.0.1:5000"
 
 
 def ui_command(uri: str) -> str | None:
     """The command that starts the UI on the local machine; None when a server runs it already."""
-    if urlsplit(uri).scheme in ("http", "https"):
+    if _is_server(uri):
         return None
     path = sqlite_path(uri)
     shown = f"sqlite:///{path.resolve()}" if path else redacted(uri)
@@ -194,3 +186,8 @@ def ui_link(uri: str, experiment_id: str) -> str:
     """The experiment's runs, sorted by creation: the one order in which trials nest."""
     view = "searchFilter=&orderByKey=attributes.start_time&orderByAsc=false&startTime=ALL"
     return f"{ui_address(uri)}/#/experiments/{experiment_id}/runs?{view}&lifecycleFilter=Active"
+
+
+def _is_server(uri: str) -> bool:
+    """True when the store is an MLflow server, spoken to by HTTP."""
+    return urlsplit(uri).scheme in ("http", "https")

@@ -16,14 +16,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from spaces.space import Space
+from strategies.passwords import redacted, scrubbed
 from strategies.reporting.study_result import StudyResult
 from strategies.tracking.child_runs import chosen_trials, streamed_quota
 from strategies.tracking.mlflow_store import (
     check_store,
     ensure_experiment,
     open_store,
-    redacted,
-    scrubbed,
     ui_command,
     ui_link,
 )
@@ -59,6 +58,8 @@ class TrackingSettings:
         max_child_runs: Largest number of trials that each get a run of their own.
         params: Parameters of the parent run, nested or flat.
         tags: Tags of the parent run.
+        artifacts: Folder for the artifacts of a database on a server; a SQLite store keeps them
+            beside its file, an MLflow server where it was told to.
     """
 
     uri: str = "sqlite:///outputs/mlflow.db"
@@ -67,6 +68,7 @@ class TrackingSettings:
     max_child_runs: int = 500
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    artifacts: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a limit that no study can respect."""
@@ -197,7 +199,8 @@ class MlflowTracker:
         try:
             uri = self.settings.uri
             client = open_store(uri)
-            experiment = ensure_experiment(client, uri, self.settings.experiment)
+            folder = self.settings.artifacts
+            experiment = ensure_experiment(client, uri, self.settings.experiment, folder)
             writer = RunWriter(client, experiment, self._meta, self._space)
             name = self.settings.run_name or self._meta.name
             writer.open_parent(name, self.settings.params, self.settings.tags)

@@ -27,30 +27,23 @@ class SteadyStrategy(Strategy, Protocol):
 
 
 class Pace:
-    """Fits the size of batches to the time they take; starts small and at most doubles.
+    """Fits the size of a steady strategy's batches to the time they take; at most doubles it.
 
     Args:
+        strategy: Who is asked; one that is not steady is asked for `MAX_BATCH` trials.
         workers: Processes that share a batch; a batch never holds fewer trials than that.
+
+    Attributes:
+        size: Trials to ask for.
     """
 
-    def __init__(self, workers: int = 1):
+    def __init__(self, strategy: Strategy, workers: int = 1):
         self._workers = workers
-        self._size = workers
-
-    def size(self, strategy: Strategy) -> int:
-        """Trials to ask this strategy for."""
-        return self._size if isinstance(strategy, SteadyStrategy) else MAX_BATCH
+        self._steady = isinstance(strategy, SteadyStrategy)
+        self.size = workers if self._steady else MAX_BATCH
 
     def learn(self, n: int, seconds: float) -> None:
-        """Take in that n trials took this long.
-
-        >>> pace = Pace()
-        >>> pace.learn(1, 0.125)
-        >>> pace._size
-        2
-        >>> pace.learn(2, 4.0)
-        >>> pace._size
-        1
-        """
-        fitting = int(BATCH_SECONDS * n / max(seconds, 1e-9))
-        self._size = max(self._workers, min(fitting, 2 * self._size, MAX_BATCH))
+        """Take in that n trials took this long."""
+        if self._steady:
+            fitting = int(BATCH_SECONDS * n / max(seconds, 1e-9))
+            self.size = max(self._workers, min(fitting, 2 * self.size, MAX_BATCH))

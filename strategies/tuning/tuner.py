@@ -71,7 +71,9 @@ class Tuner:
         self.observers = observers
         self._given: list[tuple[Columns, Mapping[str, str]]] = []
         self._progress = Progress(problem.goal, budget)
-        self._pace = Pace(problem.workers)
+        self._pace = Pace(strategy, problem.workers)
+        self._certifying = strategy if isinstance(strategy, CertifyingStrategy) else None
+        self._tagging = strategy if isinstance(strategy, TaggingStrategy) else None
 
     def enqueue(self, columns: Columns, tags: Mapping[str, str] | None = None) -> None:
         """Evaluate these points before the strategy's own; on a resume only those not recorded.
@@ -134,20 +136,16 @@ class Tuner:
             self._evaluate_given(executor, _unrecorded(columns, recorded), tags, started)
         while True:
             elapsed = time.monotonic() - started
-            reason = self.budget.spent(self._progress.trials, elapsed, self._gap())
+            gap = self._certifying.gap if self._certifying is not None else None
+            reason = self.budget.spent(self._progress.trials, elapsed, gap)
             if reason is not None:
                 return reason
-            size = self._pace.size(self.strategy)
-            n = self.budget.remaining_trials(self._progress.trials, size)
+            n = self.budget.remaining_trials(self._progress.trials, self._pace.size)
             columns = self.strategy.ask(n)
             if batch_length(columns) == 0:
                 return "finished"
-            proposed_by = self.strategy
-            own_tags = proposed_by.tags() if isinstance(proposed_by, TaggingStrategy) else ()
+            own_tags = self._tagging.tags() if self._tagging is not None else ()
             self._step(executor, columns, own_tags, started)
-
-    def _gap(self) -> float | None:
-        return self.strategy.gap if isinstance(self.strategy, CertifyingStrategy) else None
 
     def _evaluate_given(
         self, executor: Executor, columns: Columns, tags: Mapping[str, str], started: float

@@ -11,27 +11,22 @@ from evaluators.evaluation import Evaluator
 from evaluators.python_function import FunctionEvaluator
 from spaces.space import Space
 from strategies.problem import Problem
-from strategies.tasks.study import build_problem
+from strategies.tasks.instantiate import build_problem
 from tests.contracts.evaluator_contract import EvaluatorContract
 from tests.strategies.problems import MIXED, bowl_problem
 
 CONFIG_DIR = Path(__file__).parents[2] / "conf"
-SMALL = [
-    "workload=gemm",
-    "workload.M=64",
-    "workload.N=96",
-    "workload.K=128",
-    "~workload.phase",
-    "~workload.batch",
-    "~workload.context",
-]
+SMALL = ["workload=gemm", "workload.M=64", "workload.N=96", "workload.K=128"]
+WITHOUT_PHASE = ["~workload.phase", "~workload.batch", "~workload.context"]
 EXPERIMENTS: dict[str, list[str]] = {
     "operator_mapping": [],
     "cim_mapping_search": [],
     "block_diagonal_cim": [],
     "adc_sweep": [],
     "flexcim": [],
-    "llama_decode": SMALL,
+    "llama_decode": [*SMALL, *WITHOUT_PHASE],
+    "pareto_energy_latency": SMALL,
+    "pareto_energy_accuracy": [],
     "llama_codesign": [
         "space.groups=1",
         "space.patterns=[2:4]",

@@ -7,12 +7,15 @@ changes, a transfer is skipped when the leader elements that the computes would 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise, product
 
 import numpy as np
 
 from evaluators.accelerator.intersection import SparseOptimization
+from evaluators.formats.codec import encode
+from spaces.formats.compression_format import Format
 from spaces.hardware import Hardware
 from spaces.mappings.loop_nest import MappingBatch
 from spaces.workloads.workload import Operator
@@ -166,26 +169,31 @@ class NestOracle:
     # --- sparse ---------------------------------------------------------------------------------
 
     def sparse(
-        self, masks: list[np.ndarray], optimization: SparseOptimization, compressed: np.ndarray
+        self,
+        masks: list[np.ndarray],
+        optimization: SparseOptimization,
+        formats: Mapping[tuple[int, int], Format],
     ) -> dict[tuple[str, int, int], np.ndarray]:
         """Words by stream for every sample of the operands' masks.
 
         Args:
             masks: Per operand, non-zero flags of shape (samples, *dimensions).
             optimization: Rules; compute must be "none".
-            compressed: True where a level stores a tensor as a flat bitmap, shape (T, L).
+            formats: (tensor, level) -> format of that copy; absent = uncompressed. Tiles are
+                encoded bit by bit by the codec.
 
-        Returns: (stream, tensor, level) -> shape (samples,); streams data_read, data_write,
-            metadata_read, metadata_write (bits of the bitmap), gated; and computes as
+        Returns: (stream, tensor, level) -> shape (samples,); streams data_read, data_write and
+            gated in words, metadata_read and metadata_write in bits; and computes as
             ("made", -1, -1), ("real", -1, -1).
         """
-        run = _SparseRun(self, masks, optimization, compressed)
+        run = _SparseRun(self, masks, optimization, formats)
         return run.execute()
 
 
 class _SparseRun:
-    def __init__(self, oracle, masks, optimization, compressed) -> None:  # type: ignore[no-untyped-def]
-        self.o, self.masks, self.compressed = oracle, masks, compressed
+    def __init__(self, oracle, masks, optimization, formats) -> None:  # type: ignore[no-untyped-def]
+        self.o, self.masks, self.formats = oracle, masks, formats
+        self.known: dict[tuple[object, ...], tuple[np.ndarray, np.ndarray]] = {}
         self.samples = len(masks[0])
         names = [tensor.name for tensor in oracle.operator.tensors]
         levels = oracle.hardware.level_names
@@ -219,24 +227,53 @@ class _SparseRun:
                     made &= present
         return made, ungated
 
-    def stored(self, t: int, level: int, size: int) -> bool:
-        """True when a bitmap drops zeros: a tile of one element has no bitmap."""
-        return bool(self.compressed[t, level]) and size > 1
-
-    def grain(self, t: int, level: int) -> int:
-        """Elements of the tiles that a level's copy is made of: its child's, or its own."""
+    def child_extents(self, t: int, level: int) -> tuple[int, ...]:
+        """Extents of the tiles that a level's copy is made of: its child's, or its own."""
         chain = self.o.chains[t]
         inner = chain[min(chain.index(level) + 1, len(chain) - 1)]
-        return len(
-            self.o.elements(next(v for v in self.o.visits if (v.tensor, v.level) == (t, inner)))
+        elements = self.o.elements(
+            next(v for v in self.o.visits if (v.tensor, v.level) == (t, inner))
         )
+        return tuple(len({element[d] for element in elements}) for d in range(len(elements[0])))
 
-    def payload(self, visit: Visit, stored: bool) -> np.ndarray:
-        elements = self.o.elements(visit)
-        if not stored:
-            return np.full(self.samples, float(len(elements)))
-        mask = self.masks[visit.tensor]
-        return sum(mask[(slice(None), *element)].astype(float) for element in elements)
+    def encoded(
+        self, t: int, level: int, elements: list[tuple[int, ...]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(payload words, metadata bits) of a box of elements as a level stores it, per sample.
+
+        The box is cut into child tiles, each of which is encoded on its own.
+        """
+        fmt = self.formats.get((t, level))
+        first = tuple(min(element[d] for element in elements) for d in range(len(elements[0])))
+        last = tuple(max(element[d] for element in elements) for d in range(len(elements[0])))
+        if fmt is None:
+            return np.full(self.samples, float(len(elements))), np.zeros(self.samples)
+        key = (t, level, first, last)
+        if key not in self.known:
+            box = self.masks[t][
+                (slice(None), *(slice(a, b + 1) for a, b in zip(first, last, strict=True)))
+            ]
+            self.known[key] = self.encode_box(box, self.child_extents(t, level), fmt, t)
+        return self.known[key]
+
+    def encode_box(self, box, extents, fmt, t):  # type: ignore[no-untyped-def]
+        names = [dimension.name for dimension in self.o.operator.tensors[t].dimensions]
+        words, metadata = np.zeros(self.samples), np.zeros(self.samples)
+        starts = product(*(range(0, n, e) for n, e in zip(box.shape[1:], extents, strict=True)))
+        for start in starts:
+            place = tuple(slice(s, s + e) for s, e in zip(start, extents, strict=True))
+            tiles = box[(slice(None), *place)].astype(np.uint64)
+            patterns, which = np.unique(tiles.reshape(len(tiles), -1), axis=0, return_inverse=True)
+            sizes = np.array(
+                [
+                    (encoded.payload_bits, encoded.metadata_bits)
+                    for pattern in patterns
+                    for encoded in [encode(pattern.reshape(1, *extents), fmt, names, 1)]
+                ]
+            )
+            words += sizes[which.ravel(), 0]
+            metadata += sizes[which.ravel(), 1]
+        return words, metadata
 
     def execute(self) -> dict[tuple[str, int, int], np.ndarray]:
         made: dict[int, np.ndarray] = {}
@@ -255,19 +292,17 @@ class _SparseRun:
                     passed, ungated = self.tests(parent, t, macs)
                     passed = passed & made[above]
                     ungated = ungated & lively[above] & passed
-                    size = len(self.o.elements(visits[0]))
-                    stored = self.stored(t, parent, size)
-                    words = self.payload(visits[0], stored)
+                    elements = self.o.elements(visits[0])
+                    words, metadata = self.encoded(t, parent, elements)
                     self.out["data_read", t, parent] += words * ungated
                     self.out["gated", t, parent] += words * (passed & ~ungated)
-                    self.out["metadata_read", t, parent] += size * stored * passed
-                    kept = self.stored(t, child, self.grain(t, child))
+                    self.out["metadata_read", t, parent] += metadata * passed
+                    words, metadata = self.encoded(t, child, elements)
                     for visit in visits:
                         made[numbers[id(visit)]], lively[numbers[id(visit)]] = passed, ungated
-                        words = self.payload(visit, kept)
                         self.out["data_write", t, child] += words * ungated
                         self.out["gated", t, child] += words * (passed & ~ungated)
-                        self.out["metadata_write", t, child] += size * kept * passed
+                        self.out["metadata_write", t, child] += metadata * passed
         self.computes(made, lively)
         return dict(self.out)
 
@@ -277,17 +312,18 @@ class _SparseRun:
         real = executed.copy()
         for t in range(len(self.masks)):
             leaf = self.o.chains[t][-1]
-            stored = self.stored(t, leaf, self.grain(t, leaf))
             leads = any((rule[0], rule[2]) == (leaf, t) for rule in self.rules)
             for number, macs in self.o.leaf_groups(t):
                 passed, ungated = self.tests(leaf, t, macs)
                 passed = passed & made[number]
                 ungated = ungated & lively[number] & passed
-                words = self.values[t][macs[0]].astype(float) if stored else 1.0
+                # a read takes its element's share of the innermost tile, which is encoded whole
+                elements = self.o.elements(self.o.visits[number])
+                words, metadata = (part / len(elements) for part in self.encoded(t, leaf, elements))
                 self.out["data_read", t, leaf] += words * ungated
                 self.out["gated", t, leaf] += words * (passed & ~ungated)
                 looked_up = made[number] if leads else passed
-                self.out["metadata_read", t, leaf] += stored * looked_up
+                self.out["metadata_read", t, leaf] += metadata * looked_up
                 executed[macs] &= passed
                 real[macs] &= ungated
         self.out["made", -1, -1] = executed.sum(axis=0).astype(float)

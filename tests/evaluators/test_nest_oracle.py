@@ -15,6 +15,18 @@ from tests.evaluators.random_nests import LEAF_ARRAY, THREE_LEVELS, random_mappi
 HARDWARE = {"three": THREE_LEVELS, "leaf_array": LEAF_ARRAY}
 SAMPLES = 400
 DEVIATIONS = 5.0
+FORMATS = {
+    "A": ("None", "B(M,K)", "CP(M,K)", "UOP(M)-CP(K)", "RLE(M,K,r=1)", "B(M)-B(K)"),
+    "W": (
+        "None",
+        "B(K,N)",
+        "RLE(N,K,r=2)",
+        "CP(K)-None(N)",
+        "B(K)-RLE(N,r=1)",
+        "B(K,N)-None(K:2,N:2)",
+    ),
+}
+"""Formats that copies draw from: every primitive, one and two levels, sub-dimensions."""
 
 
 @pytest.mark.parametrize("stationarity", ["implicit", "explicit"])
@@ -65,9 +77,20 @@ def test_sparse_expectations_are_within_sampling_error(hardware, stationarity, s
     machine = HARDWARE[hardware]
     operator = matmul("tiny", {"M": 4, "K": 4, "N": 4})
     mapping = random_mapping(operator, machine, rng)
-    compressed = rng.random(mapping.keep_at.shape[1:]) < 0.5
-    compressed[-1] = False
-    mapping.format_id[0][compressed] = 1
+    formats = {
+        name: tuple(parse_format(text, dims) for text in FORMATS[name])
+        for name, dims in (("A", ("M", "K")), ("W", ("K", "N")))
+    }
+    for t, table in enumerate(formats.values()):
+        levels = mapping.format_id.shape[2]
+        drawn = rng.integers(1, len(table), levels) * (rng.random(levels) < 0.7)
+        mapping.format_id[0, t] = drawn
+    stored = {
+        (t, level): table[mapping.format_id[0, t, level]]
+        for t, table in enumerate(formats.values())
+        for level in range(mapping.format_id.shape[2])
+        if mapping.format_id[0, t, level]
+    }
     density = {"A": float(rng.uniform(0.2, 0.9)), "W": float(rng.uniform(0.1, 0.8))}
     optimization = random_rules(machine, rng)
     width = 8
@@ -75,10 +98,7 @@ def test_sparse_expectations_are_within_sampling_error(hardware, stationarity, s
         operator,
         machine,
         densities={name: DensitySpec("bernoulli", d) for name, d in density.items()},
-        formats={
-            name: (parse_format("None", dims), parse_format("bitmap", dims))
-            for name, dims in (("A", ("M", "K")), ("W", ("K", "N")))
-        },
+        formats=formats,
         precision=Precision(width, width, width, width),
         optimization=optimization,
         stationarity=stationarity,
@@ -89,7 +109,7 @@ def test_sparse_expectations_are_within_sampling_error(hardware, stationarity, s
         width,
     )
     masks = [rng.random((SAMPLES, 4, 4)) < density[name] for name in ("A", "W")]
-    for key, samples in oracle.sparse(masks, optimization, compressed).items():
+    for key, samples in oracle.sparse(masks, optimization, stored).items():
         if key[0].startswith("accumulate"):
             continue
         value = expected.get(key, 0.0)
@@ -126,7 +146,6 @@ def test_accumulations_follow_the_computes(seed):
     )
     oracle = NestOracle(operator, THREE_LEVELS, mapping, "implicit")
     masks = [rng.random((SAMPLES, 4, 4)) < density[name] for name in ("A", "W")]
-    none = np.zeros(mapping.keep_at.shape[1:], dtype=bool)
-    samples = oracle.sparse(masks, optimization, none)["accumulate_write", 2, oracle.chains[2][-1]]
+    samples = oracle.sparse(masks, optimization, {})["accumulate_write", 2, oracle.chains[2][-1]]
     value = explained_accumulations(model, mapping, oracle, 8)
     assert abs(samples.mean() - value) <= sampling_error(samples)

@@ -1,4 +1,4 @@
-"""The real encoder that ships in a package, and LLaMA and Mamba configurations made here.
+"""The real encoder that ships in a package, and LLaMA, GPT-2 and Mamba configurations made here.
 
 HF_HUB_OFFLINE=1 python -m pytest -m llm tests
 """
@@ -52,6 +52,14 @@ def llama() -> Any:
     )
 
 
+def gpt2() -> Any:
+    """Its linear layers are stored as (inputs, outputs)."""
+    import transformers
+
+    ends = {"bos_token_id": 101, "eos_token_id": 102}
+    return transformers.GPT2Config(n_embd=64, n_layer=3, n_head=4, vocab_size=30522, **ends)
+
+
 def mamba() -> Any:
     import transformers
 
@@ -71,7 +79,7 @@ def encoder() -> StreamedModel:
     return StreamedModel(ModelFolder(default_model_folder()))
 
 
-@pytest.fixture(scope="module", params=[llama, mamba], ids=["llama", "mamba"])
+@pytest.fixture(scope="module", params=[llama, gpt2, mamba], ids=["llama", "gpt2", "mamba"])
 def decoder(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Any, Path]:
@@ -244,6 +252,27 @@ def test_pruned_folder_loads_and_equals_the_streamed_edit(
     assert record["patterns"][name] == "2:4"
     with pytest.raises(ValueError, match="exists already"):
         save_pruned(encoder, patterns, rule, folder)
+
+
+def test_weights_stored_transposed_are_pruned_along_their_inputs(tmp_path: Path) -> None:
+    import torch
+    import transformers
+
+    transformers.AutoModelForCausalLM.from_config(gpt2()).save_pretrained(tmp_path / "model")
+    dense = StreamedModel(ModelFolder(tmp_path / "model"))
+    name = "transformer.h.1.attn.c_attn"
+    assert dense.shape(name) == dense.weights(name).shape == (192, 64)
+    rule = masked(lambda _name, weights, pattern: nm_mask(np.abs(weights), pattern))
+    save_pruned(dense, {name: TWO_FOUR}, rule, tmp_path / "pruned")
+    kept = StreamedModel(ModelFolder(tmp_path / "pruned")).weights(name)
+    assert ((kept != 0).reshape(192, 16, 4).sum(axis=2) == 2).all()
+    np.testing.assert_array_equal(kept != 0, load_mask(tmp_path / "pruned", name, (192, 64)))
+    batch = tokens(1, 8)
+    edited = dense.run(batch, lambda n, w: w * nm_mask(np.abs(w), TWO_FOUR) if n == name else w)
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "pruned").eval()
+    with torch.inference_mode():
+        loaded = model(input_ids=torch.from_numpy(batch)).logits.numpy()
+    np.testing.assert_allclose(edited, loaded, atol=1e-4)
 
 
 def test_a_failed_write_leaves_nothing(encoder: StreamedModel, tmp_path: Path) -> None:

@@ -1,24 +1,27 @@
 """Every mapping of a small operator, literally: the oracle of the exact search.
 
-Each prime factor of a rank is a loop. All orders of the loops, all choices of temporal or one of
-the fan-out axes for each, and all positions (or bypass) of every tensor at every level are listed;
-what is malformed is left out, everything else is priced by the evaluator.
+Each prime factor of a (padded) rank is a loop. All orders of the loops, all choices of temporal or
+one of the fan-out axes for each, all positions (or bypass) of every tensor at every level and all
+formats of the copies are listed; what is malformed is left out, everything else is priced by the
+evaluator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import permutations, product
+from math import factorial, prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
-from evaluators.evaluation import Evaluation
 from spaces.mappings.loop_nest import BYPASS, MappingBatch
 
+Loops = list[tuple[int, int]]
 
-def prime_loops(sizes: list[int]) -> list[tuple[int, int]]:
+
+def prime_loops(sizes: Sequence[int]) -> Loops:
     """(rank, prime) of every loop."""
     loops = []
     for rank, size in enumerate(sizes):
@@ -30,6 +33,11 @@ def prime_loops(sizes: list[int]) -> list[tuple[int, int]]:
             else:
                 prime += 1
     return loops
+
+
+def own_sizes(accelerator: SparseAccelerator) -> list[list[int]]:
+    """By rank its size alone: no padding."""
+    return [[accelerator.operator.ranks[name]] for name in accelerator.operator.rank_names]
 
 
 def placements(accelerator: SparseAccelerator, slots: int) -> NDArray[np.int8]:
@@ -54,36 +62,53 @@ def placements(accelerator: SparseAccelerator, slots: int) -> NDArray[np.int8]:
     return keep[legal]
 
 
-def every_mapping(accelerator: SparseAccelerator) -> Iterator[MappingBatch]:
-    """All mappings without formats, a batch per loop order and kinds."""
-    sizes = [accelerator.operator.ranks[name] for name in accelerator.operator.rank_names]
-    loops = prime_loops(sizes)
+def size_of_enumeration(accelerator: SparseAccelerator, sizes: Sequence[Sequence[int]]) -> float:
+    """About how many mappings `all_costs` would price."""
+    terms = accelerator.cost_terms()
+    slots = max(len(prime_loops(each)) for each in product(*sizes))
+    spots = int(terms.may_keep[:, 1:].sum())
+    formats = prod(len(ids) for row in terms.format_choices for ids in row)
+    kinds = float(1 + len(accelerator.hardware.axes)) ** slots
+    padded = prod(len(each) for each in sizes)
+    return padded * factorial(slots) * kinds * formats * float(slots + 2) ** spots / 8.0
+
+
+def every_mapping(
+    accelerator: SparseAccelerator, sizes: Sequence[Sequence[int]]
+) -> Iterator[MappingBatch]:
+    """All mappings without formats, a batch per padding, loop order and kinds."""
+    for padded in product(*sizes):
+        loops = prime_loops(padded)
+        keep = placements(accelerator, len(loops))
+        for order in sorted(set(permutations(loops))):
+            for kinds in product(range(1 + len(accelerator.hardware.axes)), repeat=len(loops)):
+                kept = _legal(accelerator, order, kinds, keep)
+                if len(kept):
+                    yield _batch(order, kinds, kept)
+
+
+def _legal(
+    accelerator: SparseAccelerator,
+    order: Sequence[tuple[int, int]],
+    kinds: Sequence[int],
+    keep: NDArray[np.int8],
+) -> NDArray[np.int8]:
+    """The placements that spatial loops leave: none when an axis is too short."""
     axes = accelerator.hardware.axes
-    keep = placements(accelerator, len(loops))
-    levels = keep.shape[2]
-    for order in sorted(set(permutations(loops))):
-        for kinds in product(range(1 + len(axes)), repeat=len(loops)):
-            if any(
-                np.prod([p for (_, p), k in zip(order, kinds, strict=True) if k == a + 1]) > size
-                for a, (_, _, size) in enumerate(axes)
-            ):
-                continue
-            legal = np.ones(len(keep), dtype=bool)
-            for slot, kind in enumerate(kinds):
-                if kind == 0:
-                    continue
-                above = axes[kind - 1][0]
-                for level in range(levels):
-                    position = keep[:, :, level]
-                    wrong = (position >= 0) & ((position <= slot) != (level <= above))
-                    legal &= ~wrong.any(axis=1)
-            kept = keep[legal]
-            if len(kept):
-                yield _batch(order, kinds, kept)
+    for number, (_, _, size) in enumerate(axes):
+        if prod(p for (_, p), kind in zip(order, kinds, strict=True) if kind == number + 1) > size:
+            return keep[:0]
+    legal = np.ones(len(keep), dtype=bool)
+    for slot, kind in enumerate(kinds):
+        for level in range(keep.shape[2] if kind else 0):
+            position = keep[:, :, level]
+            wrong = (position >= 0) & ((position <= slot) != (level <= axes[kind - 1][0]))
+            legal &= ~wrong.any(axis=1)
+    return keep[legal]
 
 
 def _batch(
-    order: tuple[tuple[int, int], ...], kinds: tuple[int, ...], keep: NDArray[np.int8]
+    order: Sequence[tuple[int, int]], kinds: Sequence[int], keep: NDArray[np.int8]
 ) -> MappingBatch:
     shape = (len(keep), max(1, len(order)))
     rank, trip = np.zeros(shape, np.int8), np.ones(shape, np.int64)
@@ -94,29 +119,36 @@ def _batch(
 
 
 def with_formats(accelerator: SparseAccelerator, batch: MappingBatch) -> Iterator[MappingBatch]:
-    """The batch under every choice of a format per (tensor, level)."""
+    """The batch under every choice of a format per (tensor, level) that is kept."""
     choices = accelerator.cost_terms().format_choices
     spots = [(t, level) for t, row in enumerate(choices) for level in range(len(row))]
     for ids in product(*(choices[t][level] for t, level in spots)):
-        formats = np.zeros(batch.keep_at.shape, np.int16)
+        formats = np.zeros(batch.keep_at.shape[1:], np.int16)
         for (t, level), code in zip(spots, ids, strict=True):
-            formats[:, t, level] = code
-        yield MappingBatch(
-            batch.loop_rank, batch.loop_trip, batch.loop_kind, batch.keep_at, formats
-        )
+            formats[t, level] = code
+        kept = ((batch.keep_at != BYPASS) | (formats == 0)).all(axis=(1, 2))
+        rows = batch.take(np.flatnonzero(kept))
+        rows.format_id[:] = formats
+        if len(rows):
+            yield rows
 
 
-def all_costs(accelerator: SparseAccelerator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Energy and latency of every valid mapping, shape (n,) each."""
-    energy, cycles = [], []
-    for bare in every_mapping(accelerator):
+def all_costs(
+    accelerator: SparseAccelerator, sizes: Sequence[Sequence[int]] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Energy and latency of every valid mapping, shape (n,) each.
+
+    Args:
+        accelerator: The problem.
+        sizes: By rank the sizes it may be padded to; None = its own.
+    """
+    energy, cycles = [np.zeros(0)], [np.zeros(0)]
+    for bare in every_mapping(accelerator, own_sizes(accelerator) if sizes is None else sizes):
         for batch in with_formats(accelerator, bare):
-            found: Evaluation = accelerator.evaluate(batch)
+            found = accelerator.evaluate(batch)
             good = np.ones(len(batch), dtype=bool)
             for violation in found.violations.values():
                 good &= violation <= 1e-9
             energy.append(found.metrics["energy_pj"][good])
             cycles.append(found.metrics["latency_cycles"][good])
-    if not energy:
-        return np.zeros(0), np.zeros(0)
     return np.concatenate(energy), np.concatenate(cycles)

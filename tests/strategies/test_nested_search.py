@@ -1,54 +1,107 @@
 """An inner search as an evaluator: remembered, re-priced, infinite where nothing is valid."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 import pytest
 
 from evaluators.evaluation import Evaluation
 from strategies.nested_search import NestedSearch
+from strategies.part_search import joint, keeps_to
+
+UNUSABLE = 9
+"""Format under which no mapping is valid."""
 
 
-@dataclass(frozen=True)
-class Terms:
-    format_choices: tuple = ()
+class Batch:
+    """Mappings of one tensor kept on two levels: (format outside, format inside) per row."""
 
+    def __init__(self, rows) -> None:
+        self.rows = list(rows)
+        self.keep_at = np.zeros((len(self.rows), 1, 2), np.int8)
+        self.format_id = np.array(self.rows).reshape(-1, 1, 2)
 
-class Part:
-    def cost_terms(self) -> Terms:
-        return Terms()
-
-    def evaluate(self, mappings) -> Evaluation:
-        energy = np.array([mapping[0] for mapping in mappings], float)
-        cycles = np.array([mapping[1] for mapping in mappings], float)
-        return Evaluation(
-            {"energy_pj": energy, "latency_cycles": cycles, "edp_pj_cycles": energy * cycles}
-        )
-
-    def explain(self, mapping):
-        return {}
-
-
-class Batch(list):
-    def take(self, indices):
-        return Batch(self[int(index)] for index in indices)
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 @dataclass
 class Found:
     mappings: Batch
     certified: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Energy grows with the formats' numbers, latency falls; mixing two formats may be cheaper."""
+
+    base: int
+    mixing_saves: int = 0
+
+    def cost_terms(self) -> Terms:
+        return Terms(self)
+
+    def costs(self, outer: int, inner: int) -> tuple[float, float]:
+        saved = self.mixing_saves if outer != inner else 0
+        return float(self.base + outer + inner - saved), float(100 - outer)
+
+    def evaluate(self, mappings: Batch) -> Evaluation:
+        energy, cycles = np.array([self.costs(*row) for row in mappings.rows]).T
+        return Evaluation(
+            {"energy_pj": energy, "latency_cycles": cycles, "edp_pj_cycles": energy * cycles}
+        )
+
+
+@dataclass(frozen=True)
+class Terms:
+    part: Part
+    format_choices: tuple = ()
+
+
+@dataclass
+class Search:
+    """Tries every pair of offered formats."""
+
+    certified: bool = True
+    calls: list = field(default_factory=list)
+
+    def __call__(self, terms, goal, rules):
+        assert rules is None
+        outer, inner = terms.format_choices[0]
+        self.calls.append((terms.part, outer, goal))
+        rows = [pair for pair in product(outer, inner) if UNUSABLE not in pair]
+        if not rows:
+            return Found(Batch([]), False, "capacity of level 1 is exceeded by 20%")
+
+        def value(row):
+            energy, cycles = terms.part.costs(*row)
+            return {"energy": energy, "latency": cycles, "edp": energy * cycles}[goal]
+
+        return Found(Batch([min(rows, key=value)]), self.certified)
 
 
 class Model:
-    parts = (Part(), Part(), Part())
-    problems = ("same", "same", "other")
+    """Three parts, the first two equal; decisions name the formats offered."""
+
+    def __init__(self, mixing_saves: int = 0) -> None:
+        self.parts = (Part(10, mixing_saves), Part(10, mixing_saves), Part(200, mixing_saves))
+        self.problems = self.parts
+
+    def part_name(self, part):
+        return ("first", "second", "third")[part]
 
     def alternatives(self, decisions, part):
-        place = 0 if part < 2 else 2
-        choices = [int(decisions["choice"])]
-        choices += [3] if choices == [8] else []  # 8 offers a second alternative, which is better
-        return tuple((((place, choice),),) for choice in choices)
+        return [(((choice,), (choice,)),) for choice in decisions["offered"]]
+
+    def unrestricted(self, goal):
+        return {"offered": (1, 2, 3, 4), "mapping_goal": goal}
+
+    def formats_used(self, found):
+        return {"weight": tuple(dict.fromkeys(int(m.format_id[0, 0, 0]) for m in found))}
 
     def rules(self, part):
         return None
@@ -57,12 +110,11 @@ class Model:
         return {"energy_pj": sum(cost["energy_pj"] for cost in costs)}
 
     def explain_parts(self, found):
-        return {"found": [mapping[0][0] for mapping in found]}
+        return {"found": [int(mapping.format_id[0, 0, 0]) for mapping in found]}
 
     def comparisons(self, decisions):
-        return {
-            "table": {"as it is": (self, decisions), "other": (self, {**decisions, "choice": 5})}
-        }
+        other = {**decisions, "offered": (5,)}
+        return {"table": {"as it is": (self, decisions), "other": (self, other)}}
 
     def comparison_rows(self, cases):
         return [
@@ -70,21 +122,15 @@ class Model:
         ]
 
 
-@dataclass
-class Search:
-    calls: list = field(default_factory=list)
-
-    def __call__(self, terms, goal, rules):
-        assert rules is None
-        ((part, choice),) = terms.format_choices[0]
-        self.calls.append((part, choice, goal))
-        least = 100 * part + choice
-        best = {"energy": (least, 50), "latency": (3 * least, 10), "edp": (2 * least, 10)}
-        return Found(Batch() if choice == 9 else Batch([best[goal]]))
+def designs(*offers: tuple[int, ...], goal: str = "energy"):
+    offered = np.empty(len(offers), object)
+    offered[:] = offers
+    return {"offered": offered, "mapping_goal": np.array([goal] * len(offers), object)}
 
 
-def designs(*choices: int, goal: str = "energy"):
-    return {"choice": np.array(choices), "mapping_goal": np.array([goal] * len(choices), object)}
+def total_energy(*formats: int) -> float:
+    """Of the three parts with their formats, nothing saved by mixing."""
+    return 220.0 + 2 * sum(formats)
 
 
 @pytest.fixture
@@ -93,41 +139,88 @@ def nested() -> NestedSearch:
 
 
 def test_costs_are_the_sum_of_the_best_parts(nested) -> None:
-    evaluation = nested.evaluate(designs(1, 2))
-    assert evaluation.metrics["energy_pj"].tolist() == [1 + 1 + 201, 2 + 2 + 202]
+    evaluation = nested.evaluate(designs((1,), (2,)))
+    energy = evaluation.metrics["energy_pj"].tolist()
+    assert energy == [total_energy(1, 1, 1), total_energy(2, 2, 2)]
     assert evaluation.feasible.all()
 
 
 def test_equal_problems_are_searched_once(nested) -> None:
-    nested.evaluate(designs(1, 1, 2))
-    nested.evaluate(designs(2, 1))
+    nested.evaluate(designs((1,), (1,), (2,)))
+    nested.evaluate(designs((2,), (1,)))
     assert len(nested.search.calls) == 4
-    nested.evaluate(designs(1, goal="edp"))
+    nested.evaluate(designs((1,), goal="edp"))
     assert len(nested.search.calls) == 4 + 2
 
 
 def test_each_goal_has_its_own_best(nested) -> None:
-    for goal, factor in (("energy", 1), ("latency", 3), ("edp", 2)):
-        energy = nested.evaluate(designs(1, goal=goal)).metrics["energy_pj"]
-        assert energy.tolist() == [factor * (1 + 1 + 201)]
+    for goal, best in (("energy", 1), ("latency", 4)):
+        energy = nested.evaluate(designs((1, 4), goal=goal)).metrics["energy_pj"]
+        assert energy.tolist() == [total_energy(best, best, best)]
 
 
 def test_the_best_alternative_counts(nested) -> None:
-    assert nested.evaluate(designs(8)).metrics["energy_pj"].tolist() == [3 + 3 + 203]
+    energy = nested.evaluate(designs((3, 2), (4, 3, 2, 7))).metrics["energy_pj"]
+    assert energy.tolist() == [total_energy(2, 2, 2)] * 2
+
+
+def test_one_joint_search_settles_a_wide_offer_and_every_narrower_one(nested) -> None:
+    nested.evaluate(designs((1, 2, 3, 4)))
+    assert [offered for _, offered, _ in nested.search.calls] == [(1, 2, 3, 4)] * 2
+    nested.evaluate(designs((1, 4), (1,), (3, 2, 1)))
+    assert len(nested.search.calls) == 2
+
+
+@pytest.mark.parametrize("certified", [True, False])
+@pytest.mark.parametrize("saves", [0, 1, 5])
+def test_alternatives_cost_the_same_whether_or_not_mixing_them_would_be_better(
+    saves, certified
+) -> None:
+    nested = NestedSearch(Model(mixing_saves=saves), Search(certified=certified), threads=1)
+    offers = [(3, 1, 4, 2), (4, 2, 3), (3, 4, 5), (4,), (UNUSABLE, 5, 6)]
+    energy = nested.evaluate(designs(*offers)).metrics["energy_pj"]
+    assert energy.tolist() == [total_energy(*[min(set(o) - {UNUSABLE})] * 3) for o in offers]
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    asked = designs((1, 2, 3), (2, 3), (5,))
+    alone, beside = (NestedSearch(Model(2), Search(), threads=n).evaluate(asked) for n in (1, 3))
+    assert alone.metrics["energy_pj"].tolist() == beside.metrics["energy_pj"].tolist()
+    with pytest.raises(ValueError, match="threads: must be >= 1, got 0"):
+        NestedSearch(Model(), Search(), threads=0)
 
 
 def test_a_part_without_a_valid_mapping_makes_the_trial_infeasible(nested) -> None:
-    evaluation = nested.evaluate(designs(9, 1))
+    evaluation = nested.evaluate(designs((UNUSABLE,), (1,)))
     assert evaluation.metrics["energy_pj"][0] == np.inf
     assert evaluation.feasible.tolist() == [False, True]
-    with pytest.raises(ValueError, match="part 0 of the model has no valid mapping"):
-        nested.explain(designs(9))
+    said = "first has no valid mapping: capacity of level 1 is exceeded by 20%"
+    assert nested.obstacle(designs((UNUSABLE,))) == said
+    assert nested.obstacle(designs((1,))) == ""
+    with pytest.raises(ValueError, match=said):
+        nested.explain(designs((UNUSABLE,)))
+
+
+def test_the_shortlist_holds_what_the_best_mappings_use(nested) -> None:
+    assert nested.shortlist(("energy", "latency")) == {"weight": (1, 4)}
 
 
 def test_explain_says_whether_every_part_is_certified(nested) -> None:
-    assert nested.explain(designs(3)) == {"certified": True, "found": [3, 3, 203]}
+    assert nested.explain(designs((3,))) == {"certified": True, "found": [3, 3, 3]}
 
 
 def test_comparison_prices_the_cases_of_the_model(nested) -> None:
-    rows = nested.comparison(designs(1))["table"]
-    assert rows == [{"case": "as it is", "energy_pj": 203.0}, {"case": "other", "energy_pj": 215.0}]
+    rows = nested.comparison(designs((1,)))["table"]
+    assert rows == [
+        {"case": "as it is", "energy_pj": total_energy(1, 1, 1)},
+        {"case": "other", "energy_pj": total_energy(5, 5, 5)},
+    ]
+
+
+def test_a_mapping_keeps_to_an_offer_when_every_kept_copy_does() -> None:
+    mapping = Batch([(1, 2)])
+    assert keeps_to(mapping, (((1,), (2, 3)),))
+    assert not keeps_to(mapping, (((1,), (1,)),))
+    mapping.keep_at[0, 0, 1] = -1  # bypassed: its format says nothing
+    assert keeps_to(mapping, (((1,), (1,)),))
+    assert joint([(((1,), (0, 1)),), (((2,), (0, 2)),)]) == (((1, 2), (0, 1, 2)),)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluators.accelerator.decoder import ESTIMATED_DECODER, Decoder
+from evaluators.accelerator.decoder import Decoder, estimated_decoder
 from evaluators.accelerator.intersection import IntersectionRule, SparseOptimization
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from evaluators.reference.golden_cases import read_golden
@@ -73,7 +73,9 @@ def test_breakdown_sums_to_the_totals(seed):
     operator = matmul("x", {"M": 8, "K": 32, "N": 16})
     mapping = random_mapping(operator, THREE_LEVELS, rng)
     mapping.format_id[0, 1] = rng.integers(0, len(FORMATS))
-    model = replace(sparse_model(operator, 0.3), hardware=THREE_LEVELS, decoder=ESTIMATED_DECODER)
+    model = replace(
+        sparse_model(operator, 0.3), hardware=THREE_LEVELS, decoder=estimated_decoder(64)
+    )
     explained = model.explain(mapping)
     energy = sum(level["energy_pj"] for level in explained["levels"].values())
     energy += explained["compute"]["energy_pj"] + explained["static_energy_pj"]
@@ -243,7 +245,7 @@ def test_decoder_costs_are_off_unless_asked_for():
     mapping.format_id[0, 1] = FORMATS.index("csr")
     model = sparse_model(operator, 0.2, SparseOptimization())
     free = model.evaluate(mapping).metrics
-    priced = replace(model, decoder=ESTIMATED_DECODER)
+    priced = replace(model, decoder=estimated_decoder(64))
     paid = priced.evaluate(mapping).metrics
     decoded = [
         tensor["energy_pj"]["decoder"]

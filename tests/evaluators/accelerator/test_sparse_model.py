@@ -76,14 +76,6 @@ def test_totals_add_up_over_runs() -> None:
     assert total["edp_j_s"] == pytest.approx(132e-12 * 132)
 
 
-def test_every_baseline_is_a_full_set_of_decisions() -> None:
-    parameters = list(DECISIONS)
-    baselines = make_model().baselines(parameters)
-    assert len(baselines) == len(BASELINES)
-    for decisions in baselines.values():
-        assert list(decisions) == parameters
-
-
 def test_comparisons_price_each_format_alone_and_the_tuned_single_level() -> None:
     first, strip = make_model().comparisons(DECISIONS).values()
     assert set(BASELINES) < set(first)

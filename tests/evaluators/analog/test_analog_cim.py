@@ -306,6 +306,16 @@ def test_flags_conversions_outside_the_adc_law() -> None:
     assert metrics(MODELS["bert"], sar, mapping="dense_b")["adc_extrapolated"] == 0
 
 
+def test_conversions_outside_the_law_can_be_refused() -> None:
+    design = one_design(MODELS["bert"], CimChoices(mapping=("dense_b",)))
+    refusing = AnalogCim(technology("pcm"), outside_adc_law="refuse")
+    assert refusing.evaluate(design).violations["adc_law"][0] > 0
+    fitting = one_design(MODELS["bert"], CimChoices(mapping=("sparse",)))
+    assert refusing.evaluate(fitting).feasible[0]
+    with pytest.raises(ValueError, match="outside_adc_law must be one of flag, refuse, got 'x'"):
+        AnalogCim(technology("pcm"), outside_adc_law="x")
+
+
 def test_segments_end_at_attention_and_stacks() -> None:
     assert segments(MODELS["bert"]) == [(0,), (1, 2, 3)]
     assert segments(MODELS["bart"]) == [(0,), (1, 2, 3), (4,), (5, 6, 7), (8,), (9,)]

@@ -8,8 +8,9 @@ import pytest
 
 from evaluators.analog.adc_sweep import AdcSweep
 from evaluators.analog.analog_cim import AnalogCim
+from evaluators.analog.commands import CommandStream
 from evaluators.analog.execution import execute
-from evaluators.analog.figures import gantt_figure, occupancy_figure, svg_text, tornado_figure
+from evaluators.analog.figures import gantt_figure, tornado_figure
 from evaluators.analog.mapping_comparison import CimComparison
 from evaluators.analog.mapping_study import CimStudy
 from evaluators.analog.published_ratios import compare_published
@@ -96,8 +97,9 @@ class TestStudy:
         assert [row["mapping"] for row in rows] == ["shared_a", "shared_a"]
         assert rows[0]["blocks"] == "8 of 8 x 8 + 8 of 8 x 8"
         assert "LOAD_IN" in explained["texts"]["First commands of one token"]
-        for name in ("occupancy.svg", "schedule.svg"):
-            assert "</svg>" in explained["files"][name]
+        assert "LOAD_IN" in explained["files"]["commands.txt"]
+        stream = CommandStream.from_json(json.loads(explained["files"]["commands.json"]))
+        assert len(stream) == json.loads(explained["files"]["commands.json"])["commands"]
         groups = explained["energy_breakdown_pj"]
         total = sum(sum(parts.values()) for parts in groups.values())
         assert total == pytest.approx(explained["metrics"]["energy_pj"])
@@ -108,6 +110,7 @@ class TestStudy:
         explained = CimStudy(AnalogCim(technology("pcm"))).explain(design)
         assert explained["violations"]["fits_array"] == 1.0
         assert "files" not in explained
+        assert CimStudy(AnalogCim(technology("pcm"))).pictures(design) == {}
 
 
 def test_a_huge_design_is_priced_but_not_listed() -> None:
@@ -124,14 +127,38 @@ class TestPictures:
         cells = sum(int((occupancy(placement, a) >= 0).sum()) for a in range(placement.arrays))
         assert cells == (placement.table["row_count"] * placement.table["column_count"]).sum()
 
-    def test_pictures_are_reproducible(self) -> None:
-        placement, stream = execute(AnalogCim(technology("pcm")), small_design("dense_b"))
-        for draw in (
-            lambda: occupancy_figure(placement, [0, 1]),
-            lambda: gantt_figure(stream, units=5),
-            lambda: tornado_figure([], "nothing moves"),
-        ):
-            assert svg_text(draw()) == svg_text(draw())
+    def test_occupancy_is_drawn_per_site_and_zoomed_where_diagonals_are_many(self) -> None:
+        pictures = CimStudy(AnalogCim(technology("pcm"))).pictures(small_design("dense_b"))
+        titles = [axis.get_title() for axis in pictures["occupancy"]().axes]
+        assert titles[0].startswith("array 0 (qkv, stage 1)")
+        assert not any("first" in title for title in titles)
+        model = CimModel("two", (ProjectionSite("a", 1024, 1024, 2),))
+        wide = one_design(model, CimChoices(mapping=("dense_b",), packing=("spread",)))
+        drawn = CimStudy(AnalogCim(technology("pcm"))).pictures(wide)["occupancy"]().axes[0]
+        assert "first 64 x 64 cells" in drawn.get_title()
+
+    def test_schedule_has_lines_of_every_stage_and_of_the_digital_units(self) -> None:
+        _, stream = execute(AnalogCim(technology("pcm")), small_design())
+        axis = gantt_figure(stream, arrays_per_stage=1).axes[0]
+        labels = [text.get_text().partition(",")[0] for text in axis.get_yticklabels()]
+        assert labels == [
+            "qkv stage 1",
+            "qkv stage 2",
+            "o stage 1",
+            "o stage 2",
+            "digital units",
+        ]
+        assert axis.get_xlim()[1] == pytest.approx(stream.makespan_ns)
+
+    def test_tornado_has_two_bars_per_assumption(self, comparison: CimComparison) -> None:
+        swings = tornado(comparison.evaluator.technology, comparison.mean_ratios)
+        name, found = next(iter(swings.items()))
+        axis = tornado_figure(found, name).axes[0]
+        assert len(axis.patches) == 2 * min(len(found), 14)
+        assert f"{found[0].base:.2f}" in axis.get_title(loc="left")
+        assert set(comparison.pictures({})) == {"occupancy"} | {
+            f"tornado_{name.replace(' ', '_')}" for name in swings
+        }
 
 
 @pytest.mark.parametrize("quantities", [PCM, RERAM])

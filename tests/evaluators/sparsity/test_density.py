@@ -122,7 +122,10 @@ def test_aligned_n_m_occupancy_is_certain() -> None:
     [
         (DensitySpec("n_m", 0.5, {"n": 2}), "parameter 'm' is missing"),
         (DensitySpec("n_m", 0.5, {"n": 5, "m": 4, "dimension": "K"}), "needs 0 <= n <= m"),
-        (DensitySpec("n_m", 0.5, {"n": 2, "m": 4, "dimension": "Q"}), "no dimension 'Q'"),
+        (
+            DensitySpec("n_m", 0.5, {"n": 2, "m": 4, "dimension": "Q"}),
+            "dimension: must be one of K, N, got 'Q'",
+        ),
         (DensitySpec("block", 0.5, {"block": {"K": 0}}), "edges must be >= 1"),
         (DensitySpec("dead_columns", 0.8, {"dimension": "K", "dead": 0.5}), "density <= 1 - dead"),
         (DensitySpec("mask"), "give parameters 'array', or 'file' and 'tensor'"),

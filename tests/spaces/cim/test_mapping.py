@@ -45,6 +45,16 @@ class TestRefused:
         with pytest.raises(ValueError, match="choices: block must have at least one value"):
             CimChoices(block=())
 
+        with pytest.raises(ValueError, match="choices: adc_bits must be <= 20, got 25"):
+            CimChoices(adc_bits=(25,))
+
+    def test_blocks_and_arrays_that_fit_nothing(self) -> None:
+        with pytest.raises(ValueError, match="block 48 fits no matrix: block size must divide 64"):
+            cim_mapping_space(MODEL, {"block": [48]})
+        with pytest.raises(ValueError, match="array_size 4 is smaller than every block, the small"):
+            cim_mapping_space(MODEL, {"mapping": "sparse", "array_size": 4})
+        assert cim_mapping_space(MODEL, {"mapping": ["linear", "sparse"], "array_size": 4}).size
+
     def test_unknown_parameter(self) -> None:
         with pytest.raises(ValueError, match=r"design: unknown key 'c\.mapping'"):
             CimMappingSpace(MODEL).from_json([{"c.mapping": "linear"}])

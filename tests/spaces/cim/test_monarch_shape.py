@@ -62,6 +62,23 @@ class TestRefused:
         ):
             monarch_shape("padded", 1024, 1024, block=16)
 
+    @pytest.mark.parametrize(
+        ("rule", "block", "message"),
+        [
+            ("padded", 96, "must divide 4096, got 96: choose 64, 128, 256, or 0"),
+            ("trimmed", 96, "must divide 4096, got 96: choose 64, 128, 256, or 0"),
+            ("rectangular", 48, "must divide 1024, got 48: choose 32, 64, 128, or 0"),
+            ("tiled", 64, r"must divide 1024, got 64 \(tiles of 4096\): choose 8, 16, 32, or 0"),
+        ],
+    )
+    def test_block_that_does_not_divide(self, rule: str, block: int, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            monarch_shape(rule, 1024, 4096, block)
+
+    def test_a_fitting_block_is_what_the_message_names(self) -> None:
+        for rule, block in (("padded", 128), ("rectangular", 32), ("tiled", 32), ("tiled", 16)):
+            assert monarch_shape(rule, 1024, 4096, block).tiles >= 1
+
     def test_unknown_rule(self) -> None:
         with pytest.raises(ValueError, match=r"rule must be one of padded, .* got 'square'"):
             monarch_shape("square", 64, 64)

@@ -1,66 +1,123 @@
-"""The exact search against literal enumeration of every mapping."""
+"""The exact search against literal enumeration of every mapping, and against itself."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from evaluators.accelerator.decoder import ADD_PJ, DEFAULT_OPERATIONS, Decoder
+from evaluators.accelerator.intersection import build_optimization
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
-from strategies.exact.exact_search import SearchResult, exact_search
+from spaces.formats.compression_format import UNCOMPRESSED
+from spaces.formats.format_grammar import parse_format
+from spaces.hardware import ComputeUnit, Hardware, Level
+from spaces.sparsity.sparsity import DensitySpec
+from spaces.workloads.workload import TensorClass, matmul
+from strategies.exact.exact_search import exact_search
+from strategies.exact.search_result import SearchResult
+from tests.strategies.comparison import differences
 from tests.strategies.mapping_oracle import all_costs
-from tests.strategies.small_problems import small_problem
+from tests.strategies.small_problems import random_problem
+
+FORMATS = ("B(K,N)", "UOP(K)-CP(N)", "RLE(K,N)", "B(K)-B(N:4)")
 
 
-def assert_equals_enumeration(seed: int, sparse: bool) -> None:
-    accelerator = small_problem(seed, sparse)
-    energy, cycles = all_costs(accelerator)
-    terms = accelerator.cost_terms()
-    for objective in ("energy", "latency", "edp"):
-        found = exact_search(terms, objective, "uneven_runs")
-        if not len(energy):
-            assert found.mapping is None
-            assert found.reason
-            continue
-        best = {"energy": energy, "latency": cycles, "edp": energy * cycles}[objective].min()
-        assert found.lower_bound <= best * (1 + 1e-9)
-        if found.certified:
-            assert found.values.min() == pytest.approx(best, rel=1e-9)
-        assert_priced_alike(accelerator, found)
+@pytest.mark.parametrize("seed", range(48))
+def test_optimum_and_front_equal_enumeration(seed: int) -> None:
+    problem = random_problem(seed)
+    costs = all_costs(problem.accelerator, problem.sizes)
+    terms = problem.accelerator.cost_terms()
+    for objective in ("energy", "latency", "edp", "pareto"):
+        found = exact_search(terms, objective, "uneven_runs", padding=problem.sizes)
+        assert differences(problem, found, costs) == []
 
 
-def assert_priced_alike(accelerator: SparseAccelerator, found: SearchResult) -> None:
-    priced = accelerator.evaluate(found.mappings)
-    assert max(float(v.max()) for v in priced.violations.values()) <= 1e-9
-    assert priced.metrics["energy_pj"] == pytest.approx(found.energy_pj, rel=1e-9)
-    assert priced.metrics["latency_cycles"] == pytest.approx(found.latency_cycles, rel=1e-9)
+def block_sparse_product(seed: int, compute: str = "none") -> SparseAccelerator:
+    """A product whose formats differ in what they are good at; metadata and decoding cost."""
+    rng = np.random.default_rng(seed)
+    everything = frozenset(TensorClass)
+    sizes = {"M": int(rng.choice([1, 8])), "K": 32, "N": 16}
+    names = ("K", "N")
+    return SparseAccelerator(
+        matmul("product", sizes),
+        Hardware(
+            "small",
+            (
+                Level("DRAM", "dram", read_bits_per_cycle=32.0, shared_port=True),
+                Level("GLB", capacity_bits=float(rng.integers(2, 9)) * 1024, must_keep=everything),
+                Level(
+                    "RF", "register_file", capacity_bits=512, access_bits=8, must_keep=everything
+                ),
+            ),
+            ComputeUnit(),
+        ),
+        densities={
+            "W": DensitySpec("block", 0.25, {"block": {"K": 4, "N": 4}}),
+            "A": DensitySpec("bernoulli", 0.5),
+        },
+        formats={
+            "W": (UNCOMPRESSED, *(parse_format(text, names) for text in FORMATS)),
+            "A": (UNCOMPRESSED, parse_format("B(M,K)", ("M", "K"))),
+        },
+        optimization=build_optimization([], compute),
+        decoder=Decoder({name: ADD_PJ * n for name, n in DEFAULT_OPERATIONS.items()}),
+    )
 
 
-def pareto(energy: np.ndarray, cycles: np.ndarray) -> list[tuple[float, float]]:
-    front: list[tuple[float, float]] = []
-    for i in np.lexsort((energy, cycles)):
-        if not front or energy[i] < front[-1][1] * (1 - 1e-9):
-            front.append((float(cycles[i]), float(energy[i])))
-    return front
+def fixed_formats(product: SparseAccelerator, code: int) -> SearchResult:
+    """The search with the weights in one format everywhere, the other operand's formats free."""
+    terms = product.cost_terms()
+    rows = tuple(
+        ((code,),) * len(row) if t == 1 else row for t, row in enumerate(terms.format_choices)
+    )
+    return exact_search(replace(terms, format_choices=rows), "energy", "even")
 
 
-@pytest.mark.parametrize("seed", range(24))
-def test_dense_optimum_equals_enumeration(seed: int) -> None:
-    assert_equals_enumeration(seed, sparse=False)
+@pytest.mark.parametrize("compute", ["none", "gating", "skipping"])
+@pytest.mark.parametrize("seed", range(4))
+def test_several_formats_are_no_worse_than_any_one(seed: int, compute: str) -> None:
+    product = block_sparse_product(seed, compute)
+    found = exact_search(product.cost_terms(), "energy", "even")
+    assert found.certified
+    assert product.evaluate(found.mappings).metrics["energy_pj"] == pytest.approx(found.energy_pj)
+    single = [fixed_formats(product, code).values.min() for code in range(1 + len(FORMATS))]
+    assert found.energy_pj[0] <= min(single) * (1.0 + 1e-12)
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_sparse_optimum_equals_enumeration(seed: int) -> None:
-    assert_equals_enumeration(1000 + seed, sparse=True)
+@pytest.mark.parametrize("mapspace", ["even", "uneven"])
+def test_cut_short_it_reports_the_gap_and_claims_nothing(mapspace: str) -> None:
+    terms = block_sparse_product(1).cost_terms()
+    whole = exact_search(terms, "edp", mapspace)
+    cut = exact_search(terms, "edp", mapspace, time_limit=0.0)
+    assert not cut.certified
+    assert 0.0 < cut.lower_bound <= whole.lower_bound
+    assert cut.gap > 0.0
 
 
-@pytest.mark.parametrize("seed", range(40, 52))
-def test_front_equals_enumeration(seed: int) -> None:
-    accelerator = small_problem(seed)
-    energy, cycles = all_costs(accelerator)
-    found = exact_search(accelerator.cost_terms(), "pareto", "uneven_runs")
-    expected = pareto(energy, cycles)
-    assert len(found.mappings) == len(expected)
-    for have, want in zip(
-        zip(found.latency_cycles, found.energy_pj, strict=True), expected, strict=True
-    ):
-        assert have == pytest.approx(want, rel=1e-9)
+def test_a_tensor_with_one_format_has_it_on_every_level() -> None:
+    problem = block_sparse_product(2)
+    terms = problem.cost_terms()
+    found = exact_search(replace(terms, one_format=np.array([False, True, False])), "energy")
+    assert found.certified
+    assert len(set(found.mappings.format_id[0, 1].tolist())) == 1
+    assert found.energy_pj[0] >= exact_search(terms, "energy").energy_pj[0]
+
+
+def test_padding_is_taken_where_it_pays() -> None:
+    hardware = Hardware(
+        "wide",
+        (
+            Level("DRAM", "dram"),
+            Level("RF", "register_file", capacity_bits=256, access_bits=8, fan_out={"X": 8}),
+        ),
+    )
+    part = SparseAccelerator(matmul("prime", {"M": 1, "K": 4, "N": 31}), hardware)
+    own = exact_search(part.cost_terms(), "latency")
+    padded = exact_search(part.cost_terms(), "latency", padding=[[], [], [32]])
+    assert padded.certified
+    assert padded.latency_cycles[0] < own.latency_cycles[0]
+    assert part.evaluate(padded.mappings).metrics["latency_cycles"] == padded.latency_cycles
+    with pytest.raises(ValueError, match="padding of N must be at least its size 31, got 30"):
+        exact_search(part.cost_terms(), padding=[[], [], [30]])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,8 @@ def test_a_study_leaves_its_record_and_artifacts(configure, tmp_path, capsys) ->
     for name in ("report.html", "trials.parquet", "designs/best_design.json"):
         assert (folder / "artifacts" / name).stat().st_size > 0
     assert (folder / "artifacts" / "figures" / "pareto_front.png").is_file()
+    with zipfile.ZipFile(folder / "mine.zip") as bundle:
+        assert {"config.yaml", "trials.sqlite", "artifacts/summary.json"} <= set(bundle.namelist())
 
 
 def test_the_report_names_every_front_design_and_needs_no_network(configure, tmp_path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from strategies.passwords import redacted, scrubbed
 from strategies.problem import Problem
 from strategies.random_strategy import RandomStrategy
 from strategies.reporting.study_result import StudyResult
@@ -22,8 +23,6 @@ from strategies.tracking.mlflow_store import (
     TrackingError,
     check_store,
     open_store,
-    redacted,
-    scrubbed,
     ui_command,
     ui_link,
 )

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from evaluators.evaluation import CostTerms
 from spaces.mappings.dataflow import NO_LIMIT, MappingRules
-from strategies.exact.exact_leaves import Leaves, take_leaves
-from strategies.exact.exact_problem import Fanout, IntArray
+from strategies.exact.fanouts import Fanout
+from strategies.exact.grid import IntArray
+from strategies.exact.leaves import Leaves, take_leaves
 
 BoolArray = NDArray[np.bool_]
 

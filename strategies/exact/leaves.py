@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spaces.compiled import compiled
-from strategies.exact.exact_kernels import choose_ranks, first_extent, next_extent
-from strategies.exact.exact_problem import Costs, Grid, IntArray, Machine, Points
-
-FloatArray = NDArray[np.float64]
+from strategies.exact.grid import FloatArray, Grid, IntArray, Points
+from strategies.exact.growth import has_rival, rivals_of, tile_prices
+from strategies.exact.machine import Machine
+from strategies.exact.prices import Costs
+from strategies.exact.walk import choose_ranks, first_extent, next_extent
 
 
 class Leaves(NamedTuple):
@@ -24,8 +24,8 @@ class Leaves(NamedTuple):
         tile: Full-grid index of each tensor's tile, -1 = bypassed; shape (n, T).
         own: Sub-grid index of the same, -1 = bypassed; shape (n, T).
         words: Words written into the level over the whole operator, shape (n, T).
-        run: Tensor that stays over a run of outer loops, its rank and divisor index, see
-            `fill_list`; -1 = no run; shape (n, 3).
+        run: Tensor that stays over a run of outer loops, full-grid index of their trips, see
+            `walk.fill_list`; -1 = no run; shape (n, 2).
         end: One past the placements that differ from this one in a shorter run only, shape (n,).
     """
 
@@ -40,11 +40,13 @@ class Leaves(NamedTuple):
 
 
 @compiled
-def _place(grid, points, elements, bits, orders, rows, capacity, grows, base, full, out):  # type: ignore[no-untyped-def]
+def _place(grid, points, elements, bits, orders, rows, capacity, grows, box, out):  # type: ignore[no-untyped-def]
     """Write (row, tiles..., top...) of the placements of some orders that fit; returns how many.
 
-    Writes no more than `out` holds, counts all.
+    Writes no more than `out` holds, counts all. grows = (of every tensor, of every head, rivals,
+    see `growth`); box = (extents around which, extents that must be divided).
     """
+    base, full = box
     tensors, ranks = grid.relevant.shape
     extent = np.zeros((tensors, ranks), dtype=np.int64)
     open_ranks = np.zeros((tensors, ranks), dtype=np.bool_)
@@ -66,7 +68,8 @@ def _place(grid, points, elements, bits, orders, rows, capacity, grows, base, fu
             continue
         for d in range(nodes):
             t = orders[row, nodes - 1 - d]
-            choose_ranks(grid.relevant[t], grows[t], False, open_ranks[d], at_once[d])
+            free = grows[0][t] or (grows[1] and d == nodes - 1)
+            choose_ranks(grid.relevant[t], free, False, open_ranks[d], at_once[d])
         depth = 0
         first_extent(open_ranks[0], at_once[0], base, full, extent[0])
         while depth >= 0:
@@ -78,13 +81,19 @@ def _place(grid, points, elements, bits, orders, rows, capacity, grows, base, fu
             own = points.own[t, index]
             room[depth + 1] = room[depth] - elements[t, own] * bits[t, own]
             fits = room[depth + 1] >= -1e-9 * capacity
-            if fits and depth < nodes - 1:
+            good = fits
+            if fits and grows[0][t] and not (grows[1] and depth == nodes - 1):
+                inner = base if depth == 0 else extent[depth - 1]
+                good = not has_rival(
+                    grid.div, grid.number, grid.relevant[t], grows[2][t], own, inner
+                )
+            if good and depth < nodes - 1:
                 depth += 1
                 first_extent(
                     open_ranks[depth], at_once[depth], extent[depth - 1], full, extent[depth]
                 )
                 continue
-            if fits:
+            if good:
                 if count < out.shape[0]:
                     out[count, 0] = row
                     out[count, 1 : 1 + tensors] = -1
@@ -95,7 +104,8 @@ def _place(grid, points, elements, bits, orders, rows, capacity, grows, base, fu
             while depth >= 0:
                 t = orders[row, nodes - 1 - depth]
                 inner = base if depth == 0 else extent[depth - 1]
-                if (fits or grows[t]) and next_extent(
+                free = grows[0][t] or (grows[1] and depth == nodes - 1)
+                if (fits or free) and next_extent(
                     grid.div, open_ranks[depth], inner, full, extent[depth]
                 ):
                     break
@@ -144,13 +154,8 @@ def _undominated(top, group, prices, order, div):  # type: ignore[no-untyped-def
 def _prices(costs: Costs, leaves: Leaves) -> FloatArray:
     """Everything of a placement that a cost grows with, shape (n, columns)."""
     columns = [leaves.words]
-    last = costs.read.shape[1] - 1
     for t in np.flatnonzero(costs.grows):
-        own = np.maximum(leaves.own[:, t], 0)
-        tables = [costs.own_write[t, last], costs.own_bits[t, last], *costs.leaf[t, last]]
-        tables += [*costs.leaf_bits[t, last], costs.final, *costs.read[t, :last]]
-        tables += [*costs.write[t, :last], *costs.bits[t, :last], costs.words[t]]
-        values = np.stack([table[own] for table in tables], axis=1)
+        values = tile_prices(costs, int(t))[np.maximum(leaves.own[:, t], 0)]
         columns.append(np.where(leaves.own[:, t : t + 1] >= 0, values, 0.0))
     stack = np.concatenate(columns, axis=1)
     return np.ascontiguousarray(stack[:, np.ptp(stack, axis=0) > 0.0])
@@ -159,16 +164,17 @@ def _prices(costs: Costs, leaves: Leaves) -> FloatArray:
 def innermost_placements(
     problem: tuple[Grid, Points, Costs, Machine],
     orders: tuple[IntArray, IntArray],
-    base: IntArray,
-    full: IntArray,
+    box: tuple[IntArray, IntArray],
+    heads_grow: bool = False,
 ) -> Leaves:
     """Placements of the innermost level around the trips of the fan-out below it, all that fit.
 
     Args:
         problem: The tables.
         orders: Node orders and where each mask's begin.
-        base: Divisor indices of the spatial trips below the level, shape (R,).
-        full: Divisor indices that the extents must divide, shape (R,).
+        box: Divisor indices of the spatial trips below the level, and those that the extents must
+            divide, shape (R,) each.
+        heads_grow: Whether the outermost node grows in its own ranks, too (see `longest_runs`).
     """
     grid, points, costs, machine = problem
     rows, starts = orders
@@ -178,11 +184,12 @@ def innermost_placements(
     allowed = np.flatnonzero(machine.masks[level, masks])
     bits = np.ascontiguousarray(costs.own_bits[:, level])
     capacity, room = float(machine.capacity[level]), 1 << 13
+    rivals = rivals_of(grid, costs)
     while True:
-        out = np.empty((room, 1 + tensors + len(base)), dtype=np.int64)
+        out = np.empty((room, 1 + tensors + len(box[0])), dtype=np.int64)
         count = _place(
-            grid, points, costs.elements, bits, rows, allowed, capacity, costs.grows, base, full,
-            out,
+            grid, points, costs.elements, bits, rows, allowed, capacity,
+            (costs.grows, heads_grow, rivals), box, out,
         )  # fmt: skip
         if count <= room:
             break
@@ -214,7 +221,8 @@ def _thinned(leaves: Leaves, grid: Grid, costs: Costs, group: IntArray) -> Leave
     extent = grid.size[np.arange(ranks), leaves.top].prod(axis=1)
     order = np.lexsort((prices.sum(axis=1), extent, group))
     good = _undominated(leaves.top, group, prices, order, grid.div)
-    return take_leaves(leaves, np.flatnonzero(good))
+    chosen = np.flatnonzero(good)
+    return take_leaves(leaves, chosen[np.argsort(prices[chosen].sum(axis=1), kind="stable")])
 
 
 def _describe(found: IntArray, points: Points, costs: Costs, masks: IntArray) -> Leaves:
@@ -230,7 +238,7 @@ def _describe(found: IntArray, points: Points, costs: Costs, masks: IntArray) ->
         tile=tile,
         own=own,
         words=np.where(tile >= 0, words, 0.0),
-        run=np.full((len(found), 3), -1, dtype=np.int64),
+        run=np.full((len(found), 2), -1, dtype=np.int64),
         end=np.arange(1, len(found) + 1),
     )
 
@@ -268,7 +276,7 @@ def even_placements(
     Args:
         problem: The tables.
         row: A node order of all tensors.
-        base, full: See `innermost_placements`.
+        base, full: The two parts of a box, see `innermost_placements`.
     """
     grid, points, costs, machine = problem
     tensors, ranks = grid.relevant.shape
@@ -287,33 +295,51 @@ def even_placements(
 def longest_runs(leaves: Leaves, grid: Grid, rows: IntArray, full: IntArray) -> Leaves:
     """The placements that keep a tensor, with the longest run over which their first tile stays.
 
-    A run is one of outer loops of the rank that is irrelevant to that tensor.
+    A run is one of outer loops of ranks irrelevant to that tensor. The tile may have grown in its
+    own ranks to let the run stand outside other tensors' outer nodes.
     """
     kept = take_leaves(leaves, np.flatnonzero(leaves.mask > 0))
     tensor = rows[kept.row, 0]
-    rank = np.argmin(grid.relevant, axis=1)[tensor]
-    each = np.arange(len(tensor))
-    left = grid.div[rank, full[rank], kept.top[each, rank]]
+    each = np.arange(len(full))
+    left = np.where(grid.relevant[tensor], 0, grid.div[each, full, kept.top])
+    trips = grid.size[each, left].prod(axis=1)
     words = kept.words.copy()
-    words[each, tensor] /= grid.size[rank, left]
-    return kept._replace(run=np.stack([tensor, rank, left], axis=1), words=words)
+    words[np.arange(len(tensor)), tensor] /= trips
+    run = np.stack([tensor, left @ grid.stride], axis=1)
+    return take_leaves(kept._replace(run=run, words=words), np.flatnonzero(trips > 1.0))
 
 
 def all_runs(longest: Leaves, grid: Grid, chosen: IntArray) -> Leaves:
     """The chosen placements once for every run, longest first."""
     index: list[int] = []
-    trips: list[int] = []
+    runs: list[int] = []
+    shorter: list[float] = []
     end: list[int] = []
     for j in chosen:
-        _, rank, left = longest.run[j]
-        some = [q for q in range(int(left), 0, -1) if grid.div[rank, left, q] >= 0]
-        index += [int(j)] * len(some)
-        trips += some
-        end += [len(index)] * len(some)
+        trips, share = _parts(grid, int(longest.run[j, 1]))
+        index += [int(j)] * len(trips)
+        runs += trips
+        shorter += share
+        end += [len(index)] * len(trips)
     taken = take_leaves(longest, np.array(index, dtype=np.int64))
-    tensor, rank, left = taken.run.T
-    each, run = np.arange(len(index)), taken.run.copy()
-    run[:, 2] = trips
-    words = taken.words.copy()
-    words[each, tensor] *= grid.size[rank, left] / grid.size[rank, run[:, 2]]
+    run, words = taken.run.copy(), taken.words.copy()
+    run[:, 1] = runs
+    words[np.arange(len(index)), run[:, 0]] *= np.array(shorter)
     return taken._replace(run=run, words=words, end=np.array(end, dtype=np.int64))
+
+
+def _parts(grid: Grid, run: int) -> tuple[list[int], list[float]]:
+    """Runs that divide a run (full-grid indices), longest first, and the trips that they lack."""
+    parts = [(0, 1.0)]
+    for r in range(len(grid.number)):
+        left = (run // int(grid.stride[r])) % int(grid.number[r])
+        size = grid.size[r]
+        some = [q for q in range(left + 1) if grid.div[r, left, q] >= 0]
+        parts = [
+            (index + q * int(grid.stride[r]), lack * float(size[left] / size[q]))
+            for index, lack in parts
+            for q in some
+        ]
+    parts.sort(key=lambda part: part[1])
+    kept = [part for part in parts if part[0] > 0]
+    return [index for index, _ in kept], [lack for _, lack in kept]

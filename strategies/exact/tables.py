@@ -11,12 +11,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from strategies.exact.exact_leaves import Leaves
-from strategies.exact.exact_problem import Costs, IntArray, Machine, Points
-
-FloatArray = NDArray[np.float64]
+from strategies.exact.grid import FloatArray, IntArray, Points
+from strategies.exact.leaves import Leaves
+from strategies.exact.machine import Machine
+from strategies.exact.prices import Costs
 
 
 class OuterTable(NamedTuple):
@@ -109,23 +108,26 @@ def _add(load: FloatArray, port: int, cycles: FloatArray) -> None:
         load[..., port] += cycles
 
 
-def compulsory_cycles(costs: Costs, machine: Machine) -> float:
-    """Cycles that level 0's ports are busy at least: every element passes them once.
+def compulsory_costs(costs: Costs, machine: Machine, computes: FloatArray) -> tuple[float, float]:
+    """Energy [pJ] of level 0 at least, and cycles that its ports are busy at least.
 
-    A tensor that only level 0 keeps is read by the compute units, at least once per element.
+    Every operand's element is read there once or more, by the compute units where no other level
+    keeps it. Every element of the output is written there: finished, or by the accumulations that
+    `computes` (see `machine.build_computes`) leaves.
     """
     load = np.zeros(machine.ports + 1)
+    energy = 0.0
     for t in range(len(costs.whole)):
         elements = float(costs.elements[t].max())
-        bits = elements * float(costs.bits[t, 0].min())
         if t == machine.output:
-            load[machine.write_port[0]] += (
-                elements * float(costs.final_bits.min()) * machine.write_cycles[0]
-            )
-        else:
-            bits = min(bits, elements * float(costs.leaf_bits[t, 0].min()))
-            load[machine.read_port[0]] += bits * machine.read_cycles[0]
-    return float(load[: machine.ports].max(initial=0.0))
+            made = float(computes[:, :, 2].min()) * costs.partial[0, 3]
+            bits = elements * min(float(costs.final_bits.min()), made)
+            load[machine.write_port[0]] += bits * machine.write_cycles[0]
+            continue
+        bits = min(float(costs.bits[t, 0].min()), float(costs.leaf_bits[t, 0].min()))
+        load[machine.read_port[0]] += elements * bits * machine.read_cycles[0]
+        energy += elements * min(float(costs.read[t, 0].min()), float(costs.leaf[t, 0].min()))
+    return energy, float(load[: machine.ports].max(initial=0.0))
 
 
 class Surroundings(NamedTuple):
@@ -145,9 +147,17 @@ class Surroundings(NamedTuple):
 
 
 def leaf_coefficients(
-    costs: Costs, machine: Machine, leaves: Leaves, around: Surroundings
+    costs: Costs,
+    machine: Machine,
+    leaves: Leaves,
+    around: Surroundings,
+    parents: tuple[int, ...] = (0, 1),
 ) -> FloatArray:
     """Coefficients (alpha, beta, gamma) of energy and port cycles of every innermost placement.
+
+    Args:
+        costs, machine, leaves, around: The problem.
+        parents: Levels outside that are asked for, of two levels the first alone.
 
     Returns:
         Shape (n, T, L - 1, 3, 1 + V, 3): by tensor and level outside; what is always paid, what is
@@ -159,13 +169,16 @@ def leaf_coefficients(
     out = np.zeros((n, tensors, levels - 1, 3, 1 + machine.ports, 3))
     for t in range(tensors):
         kept = leaves.own[:, t] >= 0
-        for parent in range(levels - 1):
-            part = np.zeros((n, 3, 1 + machine.ports, 3))
-            _kept_streams(costs, machine, leaves, (t, parent), around, part)
+        for parent in parents[: levels - 1]:
+            part = out[:, t, parent]
+            if kept.any():
+                _kept_streams(costs, machine, leaves, (t, parent), around, part)
+            if kept.all():
+                continue
             bare = np.zeros_like(part)
             if parent == 0 or t == machine.output or not costs.grows[t]:
                 _bare_streams(costs, machine, (t, parent), around, bare)
-            out[:, t, parent] = np.where(kept[:, None, None, None], part, bare)
+            part[:] = np.where(kept[:, None, None, None], part, bare)
     return out
 
 
@@ -198,23 +211,23 @@ def _kept_streams(
     fill_rate, read_rate = machine.write_cycles, machine.read_cycles
     paid = out[:, 0]
     fill = (into[last], store * fill_rate[last])
-    _stream(paid, (words, 0, -fresh), costs.own_write[t, last, own], fill)
+    _stream(paid, (words, 0.0, -fresh), costs.own_write[t, last, own], fill)
     pull = (from_[parent], bits * read_rate[parent])
-    _stream(paid, (-first * above, up, 0), costs.read[t, parent, own], pull)
+    _stream(paid, (-first * above, up, 0.0), costs.read[t, parent, own], pull)
     accesses = around.total / around.share2[t]
     if not is_output:
         port = (from_[last], costs.leaf_bits[t, last, parent, own] / around.used * read_rate[last])
-        _stream(paid, (accesses, 0, 0), costs.leaf[t, last, parent, own], port)
+        _stream(paid, (accesses, 0.0, 0.0), costs.leaf[t, last, parent, own], port)
         return
     reads = (accesses, 0.0, -fresh)
     _accumulate(costs, machine, (last, around.used), reads, (accesses, 0.0, 0.0), out)
     spill = (from_[last], store * read_rate[last])
-    _stream(paid, (machine.drain_read * words, 0, 0), costs.read[t, last, own], spill)
+    _stream(paid, (machine.drain_read * words, 0.0, 0.0), costs.read[t, last, own], spill)
     finished = first if parent == 0 else 0.0 * first
     drain = (into[parent], bits * fill_rate[parent])
-    _stream(paid, (-finished, up, 0), costs.write[t, parent, own], drain)
+    _stream(paid, (-finished, up, 0.0), costs.write[t, parent, own], drain)
     finish = (into[parent], costs.final_bits[own] * fill_rate[parent])
-    _stream(paid, (finished, 0, 0), costs.final[own], finish)
+    _stream(paid, (finished, 0.0, 0.0), costs.final[own], finish)
 
 
 def _bare_streams(
@@ -270,6 +283,8 @@ def _stream(
 ) -> None:
     """Add one stream of words to the energy row and to the row of its port."""
     for k, count in enumerate(words):
+        if isinstance(count, float) and count == 0.0:
+            continue
         out[:, 0, k] += price * count
         if port[0] >= 0:
             out[:, 1 + port[0], k] += port[1] * count

@@ -1,0 +1,92 @@
+"""Which growth of a tile is worth looking at: what no smaller tile can do as well."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spaces.compiled import compiled
+from strategies.exact.grid import FloatArray, Grid, IntArray
+from strategies.exact.prices import Costs
+
+MOST_RIVALS = 16
+"""Smaller tiles remembered per tile, the largest ones; more would prune little more."""
+
+
+@compiled
+def find_rivals(div, number, ranks, prices, out):  # type: ignore[no-untyped-def]
+    """Write the tiles that divide a tile and whose prices are no higher, largest first, -1 = end.
+
+    ranks: the tensor's own, in the order of its sub-grid; prices (S, columns); out (S, rivals).
+    """
+    count = ranks.shape[0]
+    top, at = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    for x in range(prices.shape[0]):
+        rest = x
+        for k in range(count - 1, -1, -1):
+            top[k] = rest % number[ranks[k]]
+            rest //= number[ranks[k]]
+        at[:] = top
+        found = 0
+        while found < out.shape[1]:
+            k = count - 1
+            while k >= 0:
+                smaller = at[k] - 1
+                while smaller >= 0 and div[ranks[k], top[k], smaller] < 0:
+                    smaller -= 1
+                if smaller >= 0:
+                    at[k] = smaller
+                    break
+                at[k] = top[k]
+                k -= 1
+            if k < 0:
+                break
+            y = 0
+            for k in range(count):
+                y = y * number[ranks[k]] + at[k]
+            if (prices[y] <= prices[x] * (1.0 + 1e-12)).all():
+                out[x, found] = y
+                found += 1
+        out[x, found:] = -1
+
+
+@compiled
+def has_rival(div, number, relevant, rivals, own, inner):  # type: ignore[no-untyped-def]
+    """True when a smaller tile around `inner` does as well: the loops it lacks stand above it."""
+    for y in rivals[own]:
+        if y < 0:
+            return False
+        rest, around = y, True
+        for r in range(relevant.shape[0] - 1, -1, -1):
+            if relevant[r]:
+                if div[r, rest % number[r], inner[r]] < 0:
+                    around = False
+                    break
+                rest //= number[r]
+        if around:
+            return True
+    return False
+
+
+def tile_prices(costs: Costs, tensor: int) -> FloatArray:
+    """Everything that depends on a growing tensor's innermost tile, shape (S, columns)."""
+    last = costs.read.shape[1] - 1
+    columns = [
+        costs.own_write[tensor, last],
+        costs.own_bits[tensor, last],
+        *costs.leaf[tensor, last],
+    ]
+    columns += [*costs.leaf_bits[tensor, last], costs.final, *costs.read[tensor, :last]]
+    columns += [*costs.write[tensor, :last], *costs.bits[tensor, :last], costs.words[tensor]]
+    return np.stack(columns, axis=1)
+
+
+def rivals_of(grid: Grid, costs: Costs) -> IntArray:
+    """Smaller tiles that do as well, by growing tensor and sub-grid index, (T, S, rivals)."""
+    tensors, width = costs.elements.shape
+    out = np.full((tensors, width, MOST_RIVALS if costs.grows.any() else 1), -1, dtype=np.int64)
+    for t in np.flatnonzero(costs.grows):
+        ranks = np.flatnonzero(grid.relevant[t])
+        points = int(grid.number[ranks].prod())
+        prices = np.ascontiguousarray(tile_prices(costs, int(t))[:points])
+        find_rivals(grid.div, grid.number, ranks, prices, out[t, :points])
+    return out

@@ -1,0 +1,155 @@
+"""What does not depend on tiles: ports, capacities, placement rules, the compute units."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluators.evaluation import CostTerms
+from strategies.exact.grid import FloatArray, IntArray
+
+
+class Machine(NamedTuple):
+    """What does not depend on extents.
+
+    Attributes:
+        capacity: Bits per level, inf = unbounded, shape (L,).
+        read_port, write_port: Port number of a level's reads and writes, -1 = free; shape (L,).
+        read_cycles, write_cycles: Cycles per bit, shape (L,).
+        ports: Number of ports.
+        output: The output tensor.
+        drain_read: 1 when draining reads the child, else 0.
+        static_pj: Per cycle.
+        masks: Kept-tensor bit masks allowed at each level, shape (L, 2**T), 1 = allowed.
+    """
+
+    capacity: FloatArray
+    read_port: IntArray
+    write_port: IntArray
+    read_cycles: FloatArray
+    write_cycles: FloatArray
+    ports: int
+    output: int
+    drain_read: float
+    static_pj: float
+    masks: IntArray
+
+
+def build_computes(terms: CostTerms, masks: IntArray) -> tuple[FloatArray, FloatArray]:
+    """What the compute units do under every placement (and under formats that say most).
+
+    Args:
+        terms: The cost structure.
+        masks: Allowed keep masks by level, see `Machine`.
+
+    Returns:
+        By keep mask of the innermost level and of level 1: compute energy and cycles, accumulations
+        made and active, shape (2**T, 2**T, 4), inf where not allowed. By operand, level outside and
+        whether the innermost level keeps it: accesses made, active and looked up, (T, L - 1, 2, 3).
+    """
+    tensors, levels = terms.may_keep.shape
+    size = 1 << tensors
+    computes = np.full((size, size if levels == 3 else 1, 4), np.inf)
+    accesses = np.ones((tensors, levels - 1, 2, 3))
+    rows, out = np.arange(tensors), terms.output
+    packed = packed_copies(terms)
+    outer = np.flatnonzero(masks[1]) if levels == 3 else np.zeros(1, dtype=np.int64)
+    for leaf_mask, mask in product(np.flatnonzero(masks[-1]), outer):
+        keep = _kept(terms, int(leaf_mask), int(mask))
+        innermost = levels - 1 - np.argmax(keep[:, ::-1], axis=1)
+        found = terms.leaf(keep, packed[rows, innermost])
+        made = found.made[out], found.active[out]
+        computes[leaf_mask, mask] = found.compute_pj, found.compute_cycles, *made
+        for t in rows:
+            kinds = found.made[t], found.active[t], found.looked_up[t]
+            accesses[t, mask >> t & 1, leaf_mask >> t & 1] = kinds
+    return computes, accesses
+
+
+def _kept(terms: CostTerms, leaf_mask: int, mask: int) -> NDArray[np.bool_]:
+    """Whether each tensor is kept at each level, shape (T, L)."""
+    tensors, levels = terms.may_keep.shape
+    keep = np.zeros((tensors, levels), dtype=np.bool_)
+    rows = np.arange(tensors)
+    keep[:, 0] = True
+    if levels == 3:
+        keep[:, 1] = mask >> rows & 1
+    keep[:, -1] = leaf_mask >> rows & 1
+    return keep
+
+
+def packed_copies(terms: CostTerms) -> NDArray[np.bool_]:
+    """True where a compressed format is offered for a copy, shape (T, L)."""
+    return np.array([[any(ids) for ids in row] for row in terms.format_choices])
+
+
+def assumed_packed(terms: CostTerms) -> NDArray[np.bool_]:
+    """Copies that `build_computes` takes for compressed although they may stay uncompressed.
+
+    There what it says is a bound, where the compute units' work depends on it; shape (T, L).
+    """
+    may_be_plain = np.array([[0 in ids for ids in row] for row in terms.format_choices])
+    doubtful: NDArray[np.bool_] = packed_copies(terms) & may_be_plain
+    for t in np.flatnonzero(doubtful.any(axis=1)).tolist():
+        if not _tells_apart(terms, t):
+            doubtful[t] = False
+    return doubtful
+
+
+def _tells_apart(terms: CostTerms, tensor: int) -> bool:
+    """Whether the compute units know a compressed innermost copy of a tensor from a plain one.
+
+    Asked with every tensor in the outermost level alone, where no rule of another level rests.
+    """
+    keep = _kept(terms, 0, 0)
+    one = terms.leaf(keep, np.zeros(len(keep), dtype=np.bool_))
+    other = terms.leaf(keep, np.arange(len(keep)) == tensor)
+    if one.compute_pj != other.compute_pj or one.compute_cycles != other.compute_cycles:
+        return True
+    pairs = (one.made, other.made), (one.active, other.active), (one.looked_up, other.looked_up)
+    return any(bool((a != b).any()) for a, b in pairs)
+
+
+def build_machine(terms: CostTerms) -> Machine:
+    """The ports, capacities and placement rules."""
+    tensors, levels = terms.may_keep.shape
+    read_port, write_port, ports = _ports(terms)
+    masks = np.zeros((levels, 1 << tensors), dtype=np.int64)
+    for level, mask in product(range(levels), range(1 << tensors)):
+        kept = np.array([bool(mask >> t & 1) for t in range(tensors)])
+        allowed = terms.may_keep[:, level] | ~kept
+        needed = kept | ~terms.must_keep[:, level]
+        masks[level, mask] = int((allowed & needed).all())
+    write_rate = np.where(terms.shared_port, terms.read_bits_per_cycle, terms.write_bits_per_cycle)
+    return Machine(
+        capacity=terms.capacity_bits.astype(np.float64),
+        read_port=read_port,
+        write_port=write_port,
+        read_cycles=1.0 / terms.read_bits_per_cycle,
+        write_cycles=1.0 / write_rate,
+        ports=ports,
+        output=terms.output,
+        drain_read=float(terms.child_drain_read),
+        static_pj=terms.static_pj_per_cycle,
+        masks=masks,
+    )
+
+
+def _ports(terms: CostTerms) -> tuple[IntArray, IntArray, int]:
+    levels = len(terms.capacity_bits)
+    read_port = np.full(levels, -1, dtype=np.int64)
+    write_port = np.full(levels, -1, dtype=np.int64)
+    count = 0
+    for level in range(levels):
+        if np.isfinite(terms.read_bits_per_cycle[level]):
+            read_port[level] = count
+            count += 1
+        if terms.shared_port[level]:
+            write_port[level] = read_port[level]
+        elif np.isfinite(terms.write_bits_per_cycle[level]):
+            write_port[level] = count
+            count += 1
+    return read_port, write_port, count
