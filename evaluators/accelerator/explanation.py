@@ -15,19 +15,52 @@ from evaluators.accelerator.traffic import Access, access_counts
 from spaces.mappings.loop_nest import BYPASS, MappingBatch
 
 DEFINITIONS = {
+    # traffic and energy
     "tile_elements": "elements of the tensor's tile at this level",
     "fetches": "times one instance loads the tile",
-    "instances_used": "instances of the level that have work",
-    "accesses": "dense words by kind, all instances, before sparsity",
     "data_read_bits": "payload bits read, after compression, gating and skipping",
-    "metadata_read_bits": "bits of bitmaps, coordinates, runs and offsets read; those of a leader "
-    "whose follower is skipped are read ahead and hold no slot",
+    "data_written_bits": "payload bits written: fills, partial sums, accumulations",
+    "metadata_bits": "bits of bitmaps, coordinates, runs and offsets read or written; those of a "
+    "leader whose follower is skipped are read ahead and hold no slot",
     "gated_bits": "payload bits whose access is gated: cheap, but they hold their slot",
     "resident_bits": "encoded bits that one instance holds (expected)",
-    "energy_pj": "bits x pJ per bit, data and metadata apart",
-    "bound_cycles": "bits through the busiest port of one instance / its bandwidth",
-    "compute_cycles": "temporal trips x fraction of computes that take a cycle / issue rate",
+    "data_pj": "payload bits x pJ per bit",
+    "metadata_pj": "metadata bits x pJ per bit of metadata",
+    "gated_pj": "gated bits x pJ per gated bit",
+    "decoder_pj": "elements that decoders pass x pJ per primitive on the way",
+    "total_pj": "data, metadata, gated and decoder",
+    # dense accesses, all instances, before sparsity
+    "read": "words of operands read: by the next level inwards, or by the compute units",
+    "fill": "words written when a tile or a spilled partial sum arrives from outside",
+    "drain_write": "words of partial or finished sums that arrive from inside",
+    "refetch_read": "spilled partial sums read back by the next level inwards",
+    "drain_read": "words of the output read to send them outwards",
+    "accumulate_read": "partial sums read by the compute units, none for a first product",
+    "accumulate_write": "partial sums written by the compute units",
+    # latency bounds
+    "instances": "instances of the level in the hardware",
+    "used": "instances that have work",
+    "capacity_bits": "bits that one instance can hold",
+    "bound_cycles": "levels: bits through the busiest port of one instance / its bandwidth; "
+    "decoders: elements / elements per cycle; computes: temporal trips x fraction of computes "
+    "that take a cycle / issue rate",
+    "energy_pj": "bits x pJ per bit, data and metadata apart; computes; leakage",
+    # compute units
+    "macs_useful": "multiplications of the operator",
+    "macs_issued": "the same with padded trips",
+    "real": "computed at full energy",
+    "gated": "gated: a cycle each, little energy",
+    "skipped": "skipped: neither",
+    # totals
+    "memory_energy_pj": "energy of all levels and decoders, without computes and leakage",
     "latency_cycles": "largest of the bounds: perfect overlap",
+    "compute_cycles": "the bound of the compute units",
+    "latency_s": "cycles / clock",
+    "edp_pj_cycles": "energy x latency",
+    "average_power_w": "energy / latency",
+    "utilization": "useful MACs that are not skipped / what the units could issue meanwhile",
+    "area_mm2": "memories, registers and MACs of all instances; DRAM excluded",
+    # roofline
     "intensity_macs_per_byte": "useful MACs per byte moved at the outermost level (roofline x)",
     "macs_per_cycle": "useful MACs per cycle reached (roofline y)",
 }

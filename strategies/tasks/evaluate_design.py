@@ -38,31 +38,42 @@ def write_roofline(account: Mapping[str, Any], path: str) -> None:
 
 
 def print_account(account: Mapping[str, Any]) -> None:
-    """Loop nest, traffic and energy per level and tensor, bounds, totals, definitions."""
+    """Loop nest, traffic and energy per level and tensor, bounds, totals; definitions below each
+    table."""
     from strategies.reporting.terminal import output_console, print_table
 
     console = output_console()
+    definitions = account["definitions"]
     console.print(account["nest"], markup=False, highlight=False)
-    print_table(console, "Traffic and energy", traffic_rows(account))
-    print_table(console, "Dense accesses [words]", access_rows(account))
-    print_table(console, "Latency bounds", bound_rows(account))
-    print_table(console, "Compute units", [account["compute"]])
-    print_table(console, "Totals", [account["totals"]])
     broken = {name: value for name, value in account["violations"].items() if value > 0}
-    if broken:
-        print_table(console, "Violated (share over the limit)", [broken])
+    tables: dict[str, Rows] = {
+        "Traffic": traffic_rows(account),
+        "Energy": energy_rows(account),
+        "Dense accesses [words]": access_rows(account),
+        "Latency bounds": bound_rows(account),
+        "Compute units": [account["compute"]],
+        "Totals": [account["totals"]],
+        "Violated (share over the limit)": [broken] if broken else [],
+    }
+    explained: set[str] = set()
+    for title, rows in tables.items():
+        print_table(console, title, rows)
+        for name in rows[0] if rows else ():
+            if name in definitions and name not in explained:
+                explained.add(name)
+                console.print(f"  {name}: {definitions[name]}", style="dim", highlight=False)
     roofline = account["roofline"]
     console.print(
         f"roofline: {roofline['macs_per_cycle']:.4g} MACs/cycle of a roof of "
         f"{roofline['roof_macs_per_cycle']:.4g} at {roofline['intensity_macs_per_byte']:.4g} "
         f"MACs/byte; bottleneck: {account['bottleneck']}"
     )
-    for name, meaning in account["definitions"].items():
-        console.print(f"  {name}: {meaning}", style="dim", highlight=False)
+    for name in ("intensity_macs_per_byte", "macs_per_cycle"):
+        console.print(f"  {name}: {definitions[name]}", style="dim", highlight=False)
 
 
 def traffic_rows(account: Mapping[str, Any]) -> Rows:
-    """One row per level and tensor: format, tile, bits, energy."""
+    """One row per level and tensor: format, tile, bits."""
     return [
         {
             "level": level,
@@ -73,11 +84,19 @@ def traffic_rows(account: Mapping[str, Any]) -> Rows:
             "data_read_bits": entry["data_read_bits"],
             "data_written_bits": entry["data_written_bits"],
             "metadata_bits": entry["metadata_read_bits"] + entry["metadata_written_bits"],
+            "gated_bits": entry["gated_bits"],
             "resident_bits": entry["resident_bits"],
-            "data_pj": entry["energy_pj"]["data"],
-            "metadata_pj": entry["energy_pj"]["metadata"],
-            "total_pj": entry["energy_pj"]["total"],
         }
+        for level, content in account["levels"].items()
+        for tensor, entry in content["tensors"].items()
+    ]
+
+
+def energy_rows(account: Mapping[str, Any]) -> Rows:
+    """One row per level and tensor: energy by what it is spent on."""
+    return [
+        {"level": level, "tensor": tensor}
+        | {f"{part}_pj": energy for part, energy in entry["energy_pj"].items()}
         for level, content in account["levels"].items()
         for tensor, entry in content["tensors"].items()
     ]
@@ -93,29 +112,23 @@ def access_rows(account: Mapping[str, Any]) -> Rows:
 
 
 def bound_rows(account: Mapping[str, Any]) -> Rows:
-    """One row per level: instances in use, capacity in use, cycles its ports need."""
-    rows = [
-        {
-            "level": level,
-            "instances": content["instances"],
-            "used": content["instances_used"],
-            "resident_bits": content["resident_bits"],
-            "capacity_bits": content["capacity_bits"],
-            "bound_cycles": content["bound_cycles"],
-            "energy_pj": content["energy_pj"],
-        }
-        for level, content in account["levels"].items()
-    ]
-    compute = account["compute"]
-    return [
-        *rows,
-        {
-            "level": "compute",
-            "instances": None,
-            "used": None,
-            "resident_bits": None,
-            "capacity_bits": None,
-            "bound_cycles": compute["bound_cycles"],
-            "energy_pj": compute["energy_pj"],
-        },
-    ]
+    """One row per level, decoder and the compute units: cycles they need; instances, capacity."""
+    binding = account["bottleneck"]
+    levels = {**account["levels"], "compute": account["compute"]}
+    known = ("instances", "instances_used", "resident_bits", "capacity_bits", "energy_pj")
+    rows = []
+    for name, cycles in account["bounds_cycles"].items():
+        values = {key: levels.get(name, {}).get(key) for key in known}
+        rows.append(
+            {
+                "level": name,
+                "instances": values["instances"],
+                "used": values["instances_used"],
+                "resident_bits": values["resident_bits"],
+                "capacity_bits": values["capacity_bits"],
+                "energy_pj": values["energy_pj"],
+                "bound_cycles": cycles,
+                "binds": "<- bottleneck" if name == binding else "",
+            }
+        )
+    return rows

@@ -178,7 +178,7 @@ class NestOracle:
 
         Args:
             masks: Per operand, non-zero flags of shape (samples, *dimensions).
-            optimization: Rules; compute must be "none".
+            optimization: Rules and what the compute units do; no packing.
             formats: (tensor, level) -> format of that copy; absent = uncompressed. Tiles are
                 encoded bit by bit by the codec.
 
@@ -193,6 +193,7 @@ class NestOracle:
 class _SparseRun:
     def __init__(self, oracle, masks, optimization, formats) -> None:  # type: ignore[no-untyped-def]
         self.o, self.masks, self.formats = oracle, masks, formats
+        self.compute = optimization.compute
         self.known: dict[tuple[object, ...], tuple[np.ndarray, np.ndarray]] = {}
         self.samples = len(masks[0])
         names = [tensor.name for tensor in oracle.operator.tensors]
@@ -326,6 +327,10 @@ class _SparseRun:
                 self.out["metadata_read", t, leaf] += metadata * looked_up
                 executed[macs] &= passed
                 real[macs] &= ungated
+            if self.compute == "skipping" and (t, leaf) in self.formats:
+                executed &= self.values[t]
+            if self.compute == "gating":
+                real &= self.values[t]
         self.out["made", -1, -1] = executed.sum(axis=0).astype(float)
         self.out["real", -1, -1] = (executed & real).sum(axis=0).astype(float)
         self.accumulations(executed)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluators.accelerator.intersection import IntersectionRule, SparseOptimization
+from evaluators.accelerator.intersection import COMPUTE_RULES, IntersectionRule, SparseOptimization
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from evaluators.accelerator.traffic import access_counts
 from spaces.formats.format_grammar import parse_format
@@ -49,7 +49,7 @@ def random_rules(hardware, rng):
             if rng.random() < 0.4:
                 kind = "skipping" if rng.random() < 0.6 else "gating"
                 rules.append(IntersectionRule(level, target, leaders, kind))
-    return SparseOptimization(tuple(rules))
+    return SparseOptimization(tuple(rules), str(rng.choice(COMPUTE_RULES)))
 
 
 def streams_of(explanation, oracle, width):

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from strategies.tasks.evaluate_design import access_rows, energy_rows, traffic_rows
 from tests.test_run import run
 
 DESIGN = "design=docs/examples/decode_design.yaml"
@@ -13,6 +14,10 @@ def test_json_and_tables_say_the_same() -> None:
     printed = run("task=evaluate", DESIGN).stdout
     assert f"bottleneck: {account['bottleneck']}" in printed
     assert account["nest"].splitlines()[0] in printed
+    tables = (traffic_rows(account), energy_rows(account), access_rows(account))
+    for rows in (*tables, [account["totals"]]):
+        for name in set(rows[0]) - {"level", "tensor", "format"}:
+            assert f"  {name}: {account['definitions'][name][:20]}" in printed
     energy = sum(level["energy_pj"] for level in account["levels"].values())
     total = energy + account["compute"]["energy_pj"] + account["static_energy_pj"]
     assert abs(total - account["totals"]["energy_pj"]) < 1e-9 * total
