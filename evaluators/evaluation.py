@@ -153,6 +153,8 @@ class CostTerms:
         rank_names, rank_sizes: Length R.
         relevant: True where a rank indexes a tensor, shape (T, R).
         output: Index of the output tensor.
+        home: Level whose energies and ports level 0 of a tensor has: 0, or 1 where the tensor is
+            resident there; its room is taken off `capacity_bits`; shape (T,).
         elements: Elements of each tensor, shape (T,).
         word_bits: Dense bits per element, shape (T,); of the output: a partial sum's width, which
             every access to it carries but the last drain into level 0: that carries `final_bits`
@@ -182,6 +184,7 @@ class CostTerms:
     rank_sizes: NDArray[np.int64]
     relevant: NDArray[np.bool_]
     output: int
+    home: NDArray[np.int64]
     elements: FloatArray
     word_bits: FloatArray
     final_bits: float

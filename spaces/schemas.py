@@ -77,6 +77,7 @@ def operator_schema() -> Schema:
     sides = {
         "dimensions": {"type": "array", "items": dimension},
         "class": CLASS,
+        "resident": {"type": "boolean", "description": "made and used on chip"},
     }
     tensor = closed(sides, ("dimensions", "class"))
     operands_and_result = {"minProperties": 2, "description": "operands and, last, the result"}

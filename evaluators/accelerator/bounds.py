@@ -55,7 +55,7 @@ class Bound:
 
     Attributes:
         bits_per_element: Tensor name -> entropy bound of its stored form [bits per element].
-        energy_pj: Moving every tensor once, and the computes.
+        energy_pj: Moving every tensor once, but those that stay on chip, and the computes.
         latency_cycles: The longer of the outermost traffic and the computes.
     """
 
@@ -74,7 +74,11 @@ def compulsory_bound(part: SparseAccelerator) -> Bound:
         last = t == len(operator.tensors) - 1
         width = part.final_bits if last else float(part.word_bits[t])
         bits[tensor.name] = position_bits_per_element(spec, model) + model.density * width
-    moved = {name: value * operator.tensor_elements(name) for name, value in bits.items()}
+    moved = {
+        tensor.name: 0.0 if tensor.resident else bits[tensor.name] * elements
+        for tensor in operator.tensors
+        for elements in [operator.tensor_elements(tensor.name)]
+    }
     written = moved[operator.output.name]
     read = sum(moved.values()) - written
     price, compute, _ = part.price_tables

@@ -11,6 +11,7 @@ from evaluators.accelerator.stream_kernel import COMPUTE_GATING, COMPUTE_SKIPPIN
 from evaluators.evaluation import CostTerms, FloatArray, LeafRule, LeafTerms, TileBits
 from evaluators.formats.compression import tile_bits
 from evaluators.sparsity.density_core import box_empty
+from spaces.mappings.residency import HOME
 from spaces.workloads.workload import Tensor
 
 IntArray = NDArray[np.int64]
@@ -36,14 +37,15 @@ def accelerator_cost_terms(accelerator: AcceleratorModel) -> CostTerms:
         (tuple(range(len(accelerator.formats_of(tensor.name)))),) * len(levels)
         for tensor in tensors
     )
-    may_keep, must_keep = limits[2].copy(), limits[3].copy()
-    may_keep[:, 0] = must_keep[:, 0] = True
+    capacity, reserved = limits[0].copy(), limits[4]
+    capacity[HOME:][:1] -= reserved.sum()
     ranks = operator.rank_names
     return CostTerms(
         rank_names=ranks,
         rank_sizes=np.array([operator.ranks[rank] for rank in ranks], dtype=np.int64),
         relevant=np.array([[rank in tensor.ranks for rank in ranks] for tensor in tensors]),
         output=len(tensors) - 1,
+        home=np.where(reserved > 0.0, HOME, 0),
         elements=np.array([operator.tensor_elements(t.name) for t in tensors], dtype=np.float64),
         word_bits=accelerator.word_bits,
         final_bits=accelerator.final_bits,
@@ -62,10 +64,10 @@ def accelerator_cost_terms(accelerator: AcceleratorModel) -> CostTerms:
         read_bits_per_cycle=bandwidth[:, 0],
         write_bits_per_cycle=bandwidth[:, 1],
         shared_port=shared,
-        capacity_bits=limits[0],
+        capacity_bits=capacity,
         fan_out=tuple(tuple(level.fan_out.values()) for level in levels),
-        may_keep=may_keep,
-        must_keep=must_keep,
+        may_keep=limits[2],
+        must_keep=limits[3],
         static_pj_per_cycle=static,
         stationarity="implicit" if implicit else "explicit",
     )

@@ -5,6 +5,7 @@ The breakdown sums to the totals that `evaluate` gives; every quantity has its d
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from evaluators.accelerator.accelerator_model import AcceleratorModel
 from evaluators.accelerator.stream_kernel import Stream
 from evaluators.accelerator.traffic import Access, access_counts
 from spaces.mappings.loop_nest import BYPASS, MappingBatch
+from spaces.mappings.residency import at_home
 
 DEFINITIONS = {
     # traffic and energy
@@ -78,9 +80,16 @@ def explain_design(model: AcceleratorModel, design: MappingBatch) -> dict[str, A
     evaluation = model.evaluate(design)
     streams, computes = _streams(model, design)
     counts = access_counts(model.operator, model.hardware, design, model.stationarity)
+    words = at_home(model.operator, counts.words[0], 0.0)
+    reuse = at_home(model.operator, counts.reuse[0], 0.0)
+    shown = replace(
+        design,
+        keep_at=at_home(model.operator, design.keep_at[0], BYPASS)[None],
+        format_id=at_home(model.operator, design.format_id[0], 0)[None],
+    )
     totals = {name: float(values[0]) for name, values in evaluation.metrics.items()}
     levels = {
-        level.name: _level(model, design, (streams, counts.words[0], counts.reuse[0]), index)
+        level.name: _level(model, shown, (streams, words, reuse), index)
         for index, level in enumerate(model.hardware.levels)
     }
     compute = _compute(model, counts.macs[0], computes, totals)

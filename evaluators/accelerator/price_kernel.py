@@ -6,6 +6,7 @@ Tables beyond those of `stream_kernel`:
              per compute (2,): active, gated; static pJ per cycle
     machine  bits per cycle (L, 2): read, write; shared port (L,); capacity_bits (L,);
              axis size (X,), axis level (X,); may_keep, must_keep (T, L);
+             bits that a resident tensor reserves at its home (T,), 0 = not resident;
              MACs per cycle of one unit, MACs per cycle of all units, MACs of the operator, elements
              per cycle of the decoder of one instance
 """
@@ -98,6 +99,18 @@ def new_tables(designs: int, tensors: int, levels: int, ranks: int) -> tuple[Any
 
 
 @compiled_inside
+def bring_home(reserved, streams):  # type: ignore[no-untyped-def]
+    """Let level 0 of resident tensors stand for their home, see `spaces.mappings.residency`."""
+    for t in range(streams.shape[1]):
+        if reserved[t] > 0.0:
+            for i in range(streams.shape[0]):
+                for stream in range(streams.shape[3]):
+                    streams[i, t, 1, stream] += streams[i, t, 0, stream]
+                    streams[i, t, 0, stream] = 0.0
+                streams[i, t, 1, STREAMS - 1] = reserved[t]
+
+
+@compiled_inside
 def price_chunk(batch, totals, computes, streams, prices, machine, start, out):  # type: ignore[no-untyped-def]
     """Energy and latency of one chunk."""
     trips, kinds = batch[1], batch[2]
@@ -150,7 +163,7 @@ def price_chunk(batch, totals, computes, streams, prices, machine, start, out): 
 def judge_chunk(batch, streams, limits, start, out):  # type: ignore[no-untyped-def]
     """Relative overflows of each level's capacity and of each axis; number of broken placements."""
     trips, kinds, keep_at = batch[1], batch[2], batch[3]
-    capacity, axis_size, may_keep, must_keep = limits
+    capacity, axis_size, may_keep, must_keep, _ = limits
     tensors, levels = streams.shape[1:3]
     last = COSTS + levels + axis_size.shape[0]
     for i in range(min(streams.shape[0], trips.shape[0] - start)):
@@ -180,5 +193,6 @@ def price_batch(batch, model, prices, machine, cache, tables, out):  # type: ign
     chunk = streams.shape[0]
     for start in range(0, batch[0].shape[0], chunk):
         stream_chunk(batch, model, start, tables, cache)
+        bring_home(machine[2][4], streams)
         price_chunk(batch, tables[0][2], tables[1][2], streams, prices, machine, start, out)
         judge_chunk(batch, streams, machine[2], start, out)

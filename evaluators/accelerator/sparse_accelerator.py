@@ -59,6 +59,7 @@ from evaluators.sparsity.density_model import DensityModel
 from spaces.formats.compression_format import UNCOMPRESSED, Format
 from spaces.hardware import Hardware
 from spaces.mappings.loop_nest import MappingBatch
+from spaces.mappings.residency import placement_rules, reserved_bits, resident_tensors
 from spaces.sparsity.sparsity import DENSE, DensitySpec
 from spaces.workloads.workload import Operator, Precision, Tensor
 
@@ -122,6 +123,8 @@ class SparseAccelerator:
             if not table or table[0].levels:
                 raise ValueError(f"formats of {name}: entry 0 must be None (uncompressed)")
         check_optimization(self.operator, self.hardware, self.optimization)
+        if resident_tensors(self.operator, self.hardware).any() and self.accounting != "codec":
+            raise ValueError("accounting: tensors that stay on chip need 'codec'")
 
     # --- evaluation ---------------------------------------------------------------------------
 
@@ -320,20 +323,12 @@ class SparseAccelerator:
         axes = hardware.axes
         axis_size = np.array([size for _, _, size in axes], dtype=np.float64)
         axis_level = np.array([level for level, _, _ in axes], dtype=np.int64)
-        limits = (capacity, axis_size, *self._placement_rules())
+        reserved = reserved_bits(self.operator, hardware, self.word_bits)
+        limits = (capacity, axis_size, *placement_rules(self.operator, hardware), reserved)
         rate = hardware.compute.macs_per_cycle
         decoded = self.decoder.elements_per_cycle
         issue = np.array([rate, rate * hardware.instances[-1], float(self.operator.macs), decoded])
         return bandwidth, shared, limits, axis_level, issue
-
-    def _placement_rules(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        tensors, levels = self.operator.tensors, self.hardware.levels
-        may = [
-            [level.may_keep is None or t.tensor_class in level.may_keep for level in levels]
-            for t in tensors
-        ]
-        must = [[t.tensor_class in level.must_keep for level in levels] for t in tensors]
-        return np.array(may), np.array(must)
 
 
 def _dimensions(operator: Operator, tensor: Tensor) -> tuple[list[str], list[int]]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.hardware import Hardware
+from spaces.mappings.residency import placement_rules
 from spaces.validation import check_choice, check_key, nearest
 from spaces.workloads.workload import Operator, Tensor, TensorClass
 
@@ -177,19 +178,7 @@ def _make_stationary(
 def _placement(
     dataflow: Dataflow, operator: Operator, hardware: Hardware
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    may_keep = np.array(
-        [
-            [
-                level.may_keep is None or t.tensor_class in level.may_keep
-                for level in hardware.levels
-            ]
-            for t in operator.tensors
-        ]
-    )
-    must_keep = np.array(
-        [[t.tensor_class in level.must_keep for level in hardware.levels] for t in operator.tensors]
-    )
-    may_keep[:, 0] = must_keep[:, 0] = True
+    may_keep, must_keep = placement_rules(operator, hardware)
     for level_name, wanted in dataflow.bypass.items():
         field_name = f"dataflow.bypass.{level_name}"
         level = _level_index(field_name, level_name, hardware)

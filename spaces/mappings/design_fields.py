@@ -34,6 +34,7 @@ def operator_to_data(operator: Operator) -> dict[str, Any]:
                 "dimensions": [_dimension_text(dimension) for dimension in tensor.dimensions],
                 "class": tensor.tensor_class.value,
             }
+            | ({"resident": True} if tensor.resident else {})
             for tensor in operator.tensors
         },
         "count": operator.count,
@@ -70,7 +71,7 @@ def _tensor(field: str, name: str, data: Mapping[str, Any], ranks: Mapping[str, 
     dimensions = tuple(
         _dimension(f"{field}.dimensions", text, ranks) for text in data["dimensions"]
     )
-    return Tensor(name, dimensions, TensorClass(data["class"]))
+    return Tensor(name, dimensions, TensorClass(data["class"]), data.get("resident", False))
 
 
 def _dimension_text(dimension: Dimension) -> str:

@@ -40,8 +40,9 @@ from spaces.mappings.design_fields import (
     operator_from_data,
     operator_to_data,
 )
-from spaces.mappings.loop_nest import MappingBatch
+from spaces.mappings.loop_nest import BYPASS, MappingBatch
 from spaces.mappings.nest_text import nest_items, read_nest_items
+from spaces.mappings.residency import at_home, from_home
 from spaces.schemas import CONVENTIONS, check_data, schema_name
 from spaces.sparsity.sparsity import DensitySpec
 from spaces.validation import FieldError, field_errors
@@ -103,9 +104,10 @@ def design_to_yaml(design: Design) -> str:
 def design_to_data(design: Design) -> dict[str, Any]:
     """A design as plain data, JSON-serialisable, in the layout of the file."""
     formats: dict[str, dict[str, str]] = {}
-    for t, level in np.argwhere(design.mapping.format_id[0] > 0):
+    format_id = at_home(design.operator, design.mapping.format_id[0], 0)
+    for t, level in np.argwhere(format_id > 0):
         name = design.operator.tensors[t].name
-        number = int(design.mapping.format_id[0, t, level])
+        number = int(format_id[t, level])
         by_level = formats.setdefault(name, {})
         by_level[design.hardware.levels[level].name] = str(design.formats[name][number])
     data = {
@@ -166,15 +168,16 @@ def _with_formats(
 ) -> MappingBatch:
     operator, hardware = target
     names = [tensor.name for tensor in operator.tensors]
-    format_id = nest.format_id.copy()
+    kept = at_home(operator, nest.keep_at[0], BYPASS)
+    format_id = np.zeros_like(nest.format_id[0])
     for name, by_level in formats.items():
         for level_name, chosen in by_level.items():
             t, level = names.index(name), hardware.level_names.index(level_name)
-            if nest.keep_at[0, t, level] < 0 and chosen.levels:
+            if kept[t, level] == BYPASS and chosen.levels:
                 place = f"formats.{name}.{level_name}"
                 raise FieldError(f"{place}: the level does not keep {name}", place)
-            format_id[0, t, level] = tables[name].index(chosen)
-    return replace(nest, format_id=format_id)
+            format_id[t, level] = tables[name].index(chosen)
+    return replace(nest, format_id=from_home(operator, format_id, 0)[None])
 
 
 def _yaml(section: Mapping[str, Any]) -> str:

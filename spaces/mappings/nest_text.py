@@ -18,6 +18,7 @@ import numpy as np
 
 from spaces.hardware import Hardware
 from spaces.mappings.loop_nest import BYPASS, TEMPORAL, MappingBatch
+from spaces.mappings.residency import HOME, at_home, from_home, resident_tensors
 from spaces.validation import nearest
 from spaces.workloads.workload import Operator
 
@@ -36,7 +37,7 @@ def nest_items(
     items = []
     slots = mapping.loop_rank.shape[1]
     for position in range(slots + 1):
-        for level, tensors in _kept_at(mapping, index, position):
+        for level, tensors in _kept_at(operator, mapping, index, position):
             names = ", ".join(operator.tensors[t].name for t in tensors)
             items.append(f"{hardware.levels[level].name} keeps {names}")
         if position < slots and mapping.loop_trip[index, position] > 1:
@@ -63,11 +64,12 @@ def loop_nest_text(
     lines: list[str] = []
     depth = 0
     slots = mapping.loop_rank.shape[1]
+    format_id = at_home(operator, mapping.format_id[index], 0)
     for position in range(slots + 1):
-        for level, tensors in _kept_at(mapping, index, position):
+        for level, tensors in _kept_at(operator, mapping, index, position):
             tiles = []
             for t in tensors:
-                name, number = operator.tensors[t].name, int(mapping.format_id[index, t, level])
+                name, number = operator.tensors[t].name, int(format_id[t, level])
                 form = f" as {formats[name][number]}" if formats and number else ""
                 extents = _tile_extents(operator, mapping, (index, position), t)
                 tiles.append(f"{name} {'x'.join(map(str, extents))}{form}")
@@ -132,6 +134,7 @@ def read_nest_items(
                 f"{where}: must read 'LEVEL keeps TENSORS', 'for RANK in TRIPS' or "
                 f"'spatial AXIS: RANK in TRIPS', got {item!r}"
             )
+    keep_at = _with_residents(field, keep_at, operator, hardware)
     _check_nest(field, loops, keep_at, operator, hardware)
     columns = np.array(loops, dtype=np.int64).reshape(-1, 3)
     return MappingBatch(
@@ -151,9 +154,11 @@ def _item_text(item: object) -> str:
     return " ".join(str(item).split())
 
 
-def _kept_at(mapping: MappingBatch, index: int, position: int) -> list[tuple[int, list[int]]]:
+def _kept_at(
+    operator: Operator, mapping: MappingBatch, index: int, position: int
+) -> list[tuple[int, list[int]]]:
     """(level, tensors) kept at a position, outermost level first."""
-    here = mapping.keep_at[index] == position
+    here = at_home(operator, mapping.keep_at[index], BYPASS) == position
     return [
         (level, np.flatnonzero(here[:, level]).tolist())
         for level in np.flatnonzero(here.any(axis=0)).tolist()
@@ -231,6 +236,21 @@ def _axis(where: str, name: str, hardware: Hardware) -> int:
         if name in names:
             return names.index(name)
     raise ValueError(f"{where}: no fan-out axis {name!r}{nearest(name, labels)}")
+
+
+def _with_residents(
+    field: str, keep_at: np.ndarray[Any, Any], operator: Operator, hardware: Hardware
+) -> np.ndarray[Any, Any]:
+    """The positions with those of tensors that stay on chip as arrays have them."""
+    resident = resident_tensors(operator, hardware)
+    for t in np.flatnonzero(resident):
+        if keep_at[t, HOME] != 0 or keep_at[t, 0] != BYPASS:
+            raise ValueError(
+                f"{field}: {operator.tensors[t].name} stays on chip: "
+                f"{hardware.levels[HOME].name} must keep it above every loop, "
+                f"{hardware.levels[0].name} not at all"
+            )
+    return from_home(operator, keep_at, BYPASS)
 
 
 def _check_nest(

@@ -26,6 +26,7 @@ def hugging_face(
     batch: int = 1,
     context: int = 2048,
     bits: Precision | None = None,
+    fuse_attention: int = 0,
 ) -> Workload:
     """Workload of one pass through the model that a `config.json` describes.
 
@@ -35,12 +36,13 @@ def hugging_face(
         batch: Sequences handled together.
         context: Prompt length (prefill), or positions attended (decode).
         bits: Word widths, 8-bit operands by default.
+        fuse_attention: See `spaces.workloads.language_model.language_model`.
 
     Raises:
         ValueError: If the file is missing, is no JSON object, has an unknown `model_type`, lacks a
             key, or describes a variant that is not modelled; one line with file, line and key.
     """
-    return language_model(read_shape(path), phase, batch, context, bits)
+    return language_model(read_shape(path), phase, batch, context, bits, fuse_attention)
 
 
 def read_shape(path: str | Path) -> LanguageModelShape:

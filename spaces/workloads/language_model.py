@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from spaces.workloads.fused_attention import fused_attention
 from spaces.workloads.workload import Operator, Precision, TensorClass, Workload, require_positive
 
 PHASES = ("prefill", "decode")
@@ -76,6 +77,7 @@ def language_model(
     batch: int = 1,
     context: int = 2048,
     bits: Precision | None = None,
+    fuse_attention: int = 0,
 ) -> Workload:
     """Build the workload of one pass through a language model.
 
@@ -88,18 +90,25 @@ def language_model(
         batch: Sequences handled together.
         context: Prompt length (prefill), or positions attended, the new token's included (decode).
         bits: Word widths, 8-bit operands by default.
+        fuse_attention: Rows of attention scores that stay on chip together, between the product
+            that makes them and the one that uses them; 0 = scores go to memory and back. See
+            `spaces.workloads.fused_attention`.
 
     Raises:
         ValueError: If a knob is out of range or the architecture cannot run this pass.
     """
     run = Pass(phase, batch, context)
+    operators = shape.operators(run)
+    if fuse_attention:
+        require_positive({"fuse_attention": fuse_attention})
     return Workload(
-        name=f"{shape.name} {phase}, batch {batch}, context {context}",
-        operators=shape.operators(run),
+        name=f"{shape.name} {phase}, batch {batch}, context {context}"
+        + (f", attention fused by {fuse_attention} rows" if fuse_attention else ""),
+        operators=fused_attention(operators, fuse_attention) if fuse_attention else operators,
         tokens=run.tokens,
         precision=bits or Precision(),
         parameters=shape.parameters,
-        left_out=left_out_operations(shape.operators(run)),
+        left_out=left_out_operations(operators),
     )
 
 

@@ -103,11 +103,13 @@ class Tensor:
         name: Unique within the operator.
         dimensions: Outermost first.
         tensor_class: Role, see `TensorClass`.
+        resident: Made and used on chip, see `spaces.mappings.residency`.
     """
 
     name: str
     dimensions: tuple[Dimension, ...]
     tensor_class: TensorClass
+    resident: bool = False
 
     @property
     def ranks(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ class Machine(NamedTuple):
         read_cycles, write_cycles: Cycles per bit, shape (L,).
         ports: Number of ports.
         output: The output tensor.
+        home: Level whose ports and prices level 0 of a tensor has, shape (T,).
         drain_read: 1 when draining reads the child, else 0.
         static_pj: Per cycle.
         masks: Kept-tensor bit masks allowed at each level, shape (L, 2**T), 1 = allowed.
@@ -33,6 +34,7 @@ class Machine(NamedTuple):
     write_cycles: FloatArray
     ports: int
     output: int
+    home: IntArray
     drain_read: float
     static_pj: float
     masks: IntArray
@@ -122,7 +124,7 @@ def build_machine(terms: CostTerms) -> Machine:
         kept = np.array([bool(mask >> t & 1) for t in range(tensors)])
         allowed = terms.may_keep[:, level] | ~kept
         needed = kept | ~terms.must_keep[:, level]
-        masks[level, mask] = int((allowed & needed).all())
+        masks[level, mask] = int((allowed & needed).all() and terms.capacity_bits[level] >= 0)
     write_rate = np.where(terms.shared_port, terms.read_bits_per_cycle, terms.write_bits_per_cycle)
     return Machine(
         capacity=terms.capacity_bits.astype(np.float64),
@@ -132,6 +134,7 @@ def build_machine(terms: CostTerms) -> Machine:
         write_cycles=1.0 / write_rate,
         ports=ports,
         output=terms.output,
+        home=terms.home,
         drain_read=float(terms.child_drain_read),
         static_pj=terms.static_pj_per_cycle,
         masks=masks,

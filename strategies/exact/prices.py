@@ -221,6 +221,12 @@ def _limited(terms: CostTerms, level: int) -> bool:
     return any(bool(np.isfinite(rate[level])) for rate in rates)
 
 
+def home_level(terms: CostTerms, where: tuple[int, int]) -> int:
+    """The level whose prices and ports a (tensor, level) has, see `CostTerms.home`."""
+    t, level = where
+    return int(terms.home[t]) if level == 0 else level
+
+
 def _price_copy(
     terms: CostTerms,
     where: tuple[int, int],
@@ -229,15 +235,16 @@ def _price_copy(
     out: tuple[Costs, FormatTable],
 ) -> None:
     t, level = where
+    at = home_level(terms, where)
     costs, table = out
     meta, load = stored
     n = meta.shape[1]
-    lookup = meta * terms.metadata_read_pj_per_bit[level]
+    lookup = meta * terms.metadata_read_pj_per_bit[at]
     lookup = lookup + terms.decode_pj[t, list(offered)][:, None]
-    fill = load * terms.write_pj_per_bit[level] + meta * terms.metadata_write_pj_per_bit[level]
+    fill = load * terms.write_pj_per_bit[at] + meta * terms.metadata_write_pj_per_bit[at]
     kinds = [
-        (load * terms.read_pj_per_bit[level] + lookup, True),
-        (load + meta, _limited(terms, level)),
+        (load * terms.read_pj_per_bit[at] + lookup, True),
+        (load + meta, _limited(terms, at)),
     ]
     if level > 0:
         kinds.append((fill, True))
@@ -255,19 +262,20 @@ def _price_leaf(
     out: tuple[Costs, FormatTable],
 ) -> None:
     t, level = where
+    at = home_level(terms, where)
     costs, table = out
     meta, load = stored
     n, last = meta.shape[1], terms.may_keep.shape[1] - 1
-    lookup = meta * terms.metadata_read_pj_per_bit[level]
+    lookup = meta * terms.metadata_read_pj_per_bit[at]
     lookup = lookup + terms.decode_pj[t, list(offered)][:, None]
-    fill = load * terms.write_pj_per_bit[level] + meta * terms.metadata_write_pj_per_bit[level]
-    limited = _limited(terms, level)
+    fill = load * terms.write_pj_per_bit[at] + meta * terms.metadata_write_pj_per_bit[at]
+    limited = _limited(terms, at)
     kinds = [] if level == 0 else [(fill, True), (load + meta, limited)]
     for parent in range(2):
         outside = min(parent, last - 1) if level == last else level
         made, active, looked = accesses[t, outside, int(level == last)]
-        data = active * terms.read_pj_per_bit[level]
-        data += (made - active) * terms.gated_pj_per_bit[level]
+        data = active * terms.read_pj_per_bit[at]
+        data += (made - active) * terms.gated_pj_per_bit[at]
         kinds += [(load * data + looked * lookup, True), (made * (load + meta), limited)]
     least = _choose(offered, kinds, (table.chosen[1, t, level], table.tight[1, t, level]))
     if level > 0:
@@ -286,15 +294,17 @@ def _price_output(
     costs, table = out
     word = float(terms.word_bits[t])
     for level in range(terms.may_keep.shape[1]):
-        read, write = terms.read_pj_per_bit[level] * word, terms.write_pj_per_bit[level] * word
-        costs.partial[level] = read, write, terms.gated_pj_per_bit[level] * word, word
+        at = home_level(terms, (t, level))
+        read, write = terms.read_pj_per_bit[at] * word, terms.write_pj_per_bit[at] * word
+        costs.partial[level] = read, write, terms.gated_pj_per_bit[at] * word, word
         costs.read[t, level], costs.write[t, level], costs.bits[t, level] = read, write, word
         costs.own_write[t, level], costs.own_bits[t, level] = write, word
     meta, load = _stored(terms, (t, 0), offered, tiles)
     load = load * (terms.final_bits / word)
-    energy = load * terms.write_pj_per_bit[0] + meta * terms.metadata_write_pj_per_bit[0]
+    home = home_level(terms, (t, 0))
+    energy = load * terms.write_pj_per_bit[home] + meta * terms.metadata_write_pj_per_bit[home]
     energy = energy + terms.decode_pj[t, list(offered)][:, None]
-    kinds = [(energy, True), (load + meta, _limited(terms, 0))]
+    kinds = [(energy, True), (load + meta, _limited(terms, home))]
     least = _choose(offered, kinds, (table.chosen[0, t, 0], table.tight[0, t, 0]))
     costs.final[:n], costs.final_bits[:n] = least
     costs.final[n:], costs.final_bits[n:] = least[0, -1], least[1, -1]

@@ -111,13 +111,15 @@ def _add(load: FloatArray, port: int, cycles: FloatArray) -> None:
 def compulsory_costs(costs: Costs, machine: Machine, computes: FloatArray) -> tuple[float, float]:
     """Energy [pJ] of level 0 at least, and cycles that its ports are busy at least.
 
-    Every operand's element is read there once or more, by the compute units where no other level
-    keeps it. Every element of the output is written there: finished, or by the accumulations that
-    `computes` (see `machine.build_computes`) leaves.
+    Tensors with their home elsewhere aside, every operand's element is read there once or more, by
+    the compute units where no other level keeps it. Every element of the output is written there:
+    finished, or by the accumulations that `computes` (see `machine.build_computes`) leaves.
     """
     load = np.zeros(machine.ports + 1)
     energy = 0.0
     for t in range(len(costs.whole)):
+        if machine.home[t] != 0:
+            continue
         elements = float(costs.elements[t].max())
         if t == machine.output:
             made = float(computes[:, :, 2].min()) * costs.partial[0, 3]
@@ -198,6 +200,7 @@ def _kept_streams(
     out: FloatArray,
 ) -> None:
     t, parent = where
+    port_of = int(machine.home[t]) if parent == 0 else parent
     last = len(machine.capacity) - 1
     inst, above, between = _outside(parent, t, around)
     own, words = np.maximum(leaves.own[:, t], 0), leaves.words[:, t]
@@ -212,7 +215,7 @@ def _kept_streams(
     paid = out[:, 0]
     fill = (into[last], store * fill_rate[last])
     _stream(paid, (words, 0.0, -fresh), costs.own_write[t, last, own], fill)
-    pull = (from_[parent], bits * read_rate[parent])
+    pull = (from_[port_of], bits * read_rate[port_of])
     _stream(paid, (-first * above, up, 0.0), costs.read[t, parent, own], pull)
     accesses = around.total / around.share2[t]
     if not is_output:
@@ -224,9 +227,9 @@ def _kept_streams(
     spill = (from_[last], store * read_rate[last])
     _stream(paid, (machine.drain_read * words, 0.0, 0.0), costs.read[t, last, own], spill)
     finished = first if parent == 0 else 0.0 * first
-    drain = (into[parent], bits * fill_rate[parent])
+    drain = (into[port_of], bits * fill_rate[port_of])
     _stream(paid, (-finished, up, 0.0), costs.write[t, parent, own], drain)
-    finish = (into[parent], costs.final_bits[own] * fill_rate[parent])
+    finish = (into[port_of], costs.final_bits[own] * fill_rate[port_of])
     _stream(paid, (finished, 0.0, 0.0), costs.final[own], finish)
 
 
@@ -239,6 +242,7 @@ def _bare_streams(
 ) -> None:
     """The compute units use a tensor that the innermost level bypasses straight from `parent`."""
     t, parent = where
+    port_of = int(machine.home[t]) if parent == 0 else parent
     inst, above, between = _outside(parent, t, around)
     whole = costs.whole[t]
     accesses = around.total / around.share2[t] / between
@@ -247,8 +251,8 @@ def _bare_streams(
         reads = (-fresh, accesses, 0.0)
         _accumulate(costs, machine, (parent, inst), reads, (0.0, accesses, 0.0), out)
         return
-    cycles = costs.leaf_bits[t, parent, 0, whole] / inst * machine.read_cycles[parent]
-    port = (int(machine.read_port[parent]), cycles)
+    cycles = costs.leaf_bits[t, parent, 0, whole] / inst * machine.read_cycles[port_of]
+    port = (int(machine.read_port[port_of]), cycles)
     _stream(out[:, 0], (0.0, accesses, 0.0), costs.leaf[t, parent, 0, whole], port)
 
 
@@ -267,9 +271,10 @@ def _accumulate(
     ones in out[:, 2].
     """
     level, instances = where
+    at = int(machine.home[machine.output]) if level == 0 else level
     read_pj, write_pj, gated_pj, bits = costs.partial[level]
-    pull = (int(machine.read_port[level]), bits / instances * machine.read_cycles[level])
-    push = (int(machine.write_port[level]), bits / instances * machine.write_cycles[level])
+    pull = (int(machine.read_port[at]), bits / instances * machine.read_cycles[at])
+    push = (int(machine.write_port[at]), bits / instances * machine.write_cycles[at])
     for row, price in ((1, (gated_pj, gated_pj)), (2, (read_pj, write_pj))):
         _stream(out[:, row], reads, price[0], pull)
         _stream(out[:, row], writes, price[1], push)
