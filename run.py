@@ -29,6 +29,7 @@ TASKS = {
     "reproduce": "strategies.tasks.reproduce",
     "sensitivity": "strategies.tasks.sensitivity",
     "evaluate": "strategies.tasks.evaluate_design",
+    "energies": "strategies.tasks.check_energies",
     "workload": "strategies.tasks.show_workload",
     "import": "strategies.tasks.import_design",
     "export": "strategies.tasks.export_design",

@@ -116,6 +116,15 @@ def check_table(rows: EnergyRows, hardware: Hardware, compute: str = COMPUTE) ->
     return TableCheck(tuple(used), unused, _missing(hardware, compute, priced))
 
 
+def check_energy_file(path: str, hardware: Hardware, compute: str = COMPUTE) -> TableCheck:
+    """`check_table` of a file: an ERT in YAML, or CSV.
+
+    Raises:
+        ValueError: One line with file, line, key and rule.
+    """
+    return check_table(read_energy_rows(Path(path), Notes()), hardware, compute)
+
+
 def _states(hardware: Hardware, component: str, action: str) -> bool:
     level = hardware.levels[hardware.level_names.index(component)]
     return getattr(level, _STATED[action]) is not None

@@ -6,11 +6,8 @@ is named, and kept in `cosearch_rest.yml`, which Timeloop does not read and our 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from spaces.formats.compression_format import Format
 from spaces.interchange.timeloop_architecture import architecture_to_data, energy_table_to_data
@@ -19,6 +16,7 @@ from spaces.interchange.timeloop_mapping import mapping_to_data, nest_blocks
 from spaces.interchange.timeloop_problem import problem_to_data
 from spaces.interchange.timeloop_sparse import Nest, formats_to_data, rules_to_data, sparse_to_data
 from spaces.interchange.timeloop_yaml import dump
+from spaces.interchange.unsaid import unsaid
 from spaces.mappings.design_file import Design, design_to_data
 
 FILES = {
@@ -85,18 +83,3 @@ def export_timeloop(design: Design, folder: str | Path) -> dict[str, str]:
     text = "# What Timeloop v0.4 has no words for; read back by our import only.\n"
     (target / REST_FILE).write_text(text + dump({"cosearch_rest": rest}), encoding="utf-8")
     return rest
-
-
-def unsaid(
-    ours: Mapping[str, Any], theirs: Mapping[str, Any], path: str = ""
-) -> Iterator[tuple[str, str]]:
-    """Fields of plain data whose value did not come back, as (path, value in YAML)."""
-    for key in dict.fromkeys([*ours, *theirs]):
-        here = f"{path}/{key}" if path else str(key)
-        if key not in ours:
-            yield here, "absent"
-        elif isinstance(ours[key], Mapping) and isinstance(theirs.get(key), Mapping):
-            yield from unsaid(ours[key], theirs[key], here)
-        elif key not in theirs or ours[key] != theirs[key]:
-            text = yaml.safe_dump(ours[key], default_flow_style=True, width=10**6)
-            yield here, text.removesuffix("...\n").strip()

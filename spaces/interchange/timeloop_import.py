@@ -93,7 +93,10 @@ def _imported(document: Node, notes: Notes) -> Imported:
             flow = read_constraints(section, result.operator, architecture.hardware, notes)
             result = replace(result, dataflow=flow)
         if "mapping" in document:
-            result = replace(result, design=_design(document, result, architecture, notes))
+            design = _design(document, result, architecture, notes)
+            result = replace(
+                result, design=design, hardware=design.hardware, operator=design.operator
+            )
     elif "mapping" in document:
         raise TimeloopError("mapping: needs an architecture and a problem beside it")
     if "ART" in document:

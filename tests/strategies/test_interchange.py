@@ -9,7 +9,9 @@ from omegaconf import OmegaConf
 from spaces.interchange.accelforge_import import import_accelforge
 from spaces.mappings.design_file import read_design, write_design
 from strategies.reporting.foreign_results import read_foreign
-from strategies.tasks import export_design, import_design, show_workload
+from strategies.tasks import check_energies, export_design, import_design, show_workload
+from strategies.tasks.instantiate import instantiate
+from strategies.tasks.notebook import compose
 from strategies.tasks.study import check_foreign
 from strategies.tasks.user_errors import UserError
 
@@ -93,3 +95,52 @@ def test_foreign_files_are_checked_before_the_search(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="foreign: no such file"):
         check_foreign([str(tmp_path / "none.csv")])
     check_foreign([])
+
+
+def test_energy_tables_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    table = tmp_path / "e.csv"
+    table.write_text("component,action,pJ\nGLB,read,4.5\nRF,leak,1\nL2,read,3\nMAC,compute,0.4\n")
+    config = {
+        "quiet": True,
+        "technology": {"path": str(table), "compute": "MAC"},
+        "energy_check": {"_target_": "evaluators.accelerator.energy_table.check_energy_file"},
+        "hardware": {
+            "_target_": "spaces.hardware_config.build_hardware",
+            "name": "small",
+            "levels": {"DRAM": {"kind": "dram", "read_energy": "9pJ"}, "GLB": {}},
+        },
+    }
+    check_energies.run(OmegaConf.create(config))
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["used"] == ["GLB.read", "MAC.compute"]
+    assert shown["unused"] == {
+        "RF.leak": "the hardware has no RF",
+        "L2.read": "the hardware has no L2",
+    }
+    assert "GLB.write" in shown["missing"]
+    assert "DRAM.read" not in shown["missing"]
+    with pytest.raises(UserError, match="technology: name an energy table"):
+        check_energies.run(OmegaConf.create(config | {"technology": {}}))
+
+
+def test_imported_files_are_options_of_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_design(tmp_path / "mine.yaml", import_accelforge(GOLDEN, "t01_tiny_os"))
+    exporting = {"_target_": "evaluators.accelerator.stated_energies.with_stated_energies"}
+    config = {"design": str(tmp_path / "mine.yaml"), "out_dir": str(tmp_path), "to": None}
+    export_design.run(OmegaConf.create(config | {"exporting": exporting}))
+    files = [str(tmp_path / "mine_timeloop")]
+    import_design.run(OmegaConf.create({"from": "timeloop", "files": files, "to": str(tmp_path)}))
+    capsys.readouterr()
+    composed = compose(
+        [
+            "workload=file", f"workload.path={tmp_path}/workload.yaml", "hardware=file",
+            f"hardware.path={tmp_path}/hardware.yaml", "quiet=true",
+        ]
+    )  # fmt: skip
+    design = read_design(tmp_path / "design.yaml")
+    assert instantiate(composed.hardware, "hardware") == design.hardware
+    assert instantiate(composed.workload, "workload").operators == (design.operator,)
+    show_workload.run(composed)
+    assert json.loads(capsys.readouterr().out)["totals"]["MACs"] == design.operator.macs

@@ -9,6 +9,7 @@ import yaml
 from evaluators.accelerator.priced_design import accelerator_of
 from evaluators.reference.golden_cases import GoldenCase, read_golden
 from evaluators.reference.golden_formats import codec_formats, reference_optimization
+from spaces.interchange.accelforge_export import export_accelforge
 from spaces.interchange.accelforge_import import import_accelforge, nest_items, read_accelforge
 from spaces.interchange.timeloop_export import FILES, export_timeloop
 from spaces.interchange.timeloop_import import REST_FILE, import_timeloop
@@ -87,6 +88,9 @@ def test_accelforge_import(case: GoldenCase, tmp_path: Path) -> None:
     assert metrics["latency_cycles"] == pytest.approx(case.expected["latency_cycles"], rel=1e-6)
     write_design(tmp_path / "design.yaml", design)
     assert prices(read_design(tmp_path / "design.yaml")) == metrics
+    assert export_accelforge(design, tmp_path / "af.json") == {}
+    again = import_accelforge(tmp_path / "af.json", case.name)
+    assert prices(again) == metrics
     if case.name not in even_mappings():
         with pytest.raises(ValueError, match="one depth"):
             export_timeloop(design, tmp_path / "tl")
@@ -95,6 +99,17 @@ def test_accelforge_import(case: GoldenCase, tmp_path: Path) -> None:
     back = import_timeloop([tmp_path / "tl"]).design
     assert back is not None
     assert prices(back) == metrics
+
+
+def test_accelforge_takes_dense_designs_on_one_array(tmp_path: Path) -> None:
+    design = golden_design(next(case for case in CASES if case.densities))
+    hardware = design.hardware
+    one_axis = [replace(level, fan_out={}) for level in hardware.levels]
+    with pytest.raises(ValueError, match=r"hardware.levels: AccelForge takes one array of axes"):
+        export_accelforge(
+            replace(design, hardware=replace(hardware, levels=tuple(one_axis))), tmp_path / "a.json"
+        )
+    assert not (tmp_path / "a.json").exists()
 
 
 def test_accelforge_names_the_nearest_mapping() -> None:
