@@ -67,11 +67,28 @@ class InnerSearch(Protocol):
 
 @dataclass(frozen=True)
 class MappedOperator:
-    """An operator, how often a layer runs it, the model that prices it and its best mapping."""
+    """A product with its best mapping; prices are of one run, and zero without a valid mapping.
+
+    Attributes:
+        count: Runs per layer.
+        operator, pattern, weight_format, hardware: What is mapped: see `SpatialCore.accelerator`.
+        mapping: A batch of one; None when no mapping is valid.
+        ns, pj: Time and energy.
+        stored_bits, read_bits: Of one weight matrix at the outermost level.
+        bottleneck: Level whose port takes the time, or `compute`.
+    """
 
     count: int
-    model: SparseAccelerator
+    operator: Operator
+    pattern: NMPattern
+    weight_format: str
+    hardware: Hardware
     mapping: MappingBatch | None
+    ns: float = 0.0
+    pj: float = 0.0
+    stored_bits: float = 0.0
+    read_bits: float = 0.0
+    bottleneck: str = ""
 
 
 @dataclass
@@ -148,13 +165,10 @@ class SpatialCore:
         """The same mappings under other constants; what is not mapped yet is searched."""
         core = replace(self, boundary=boundary, technology=technology, mapped={})
         for key, parts in self.mapped.items():
-            hardware = core._hardware(dict(zip(HARDWARE_KNOBS, key[0], strict=True)), key[-1])
+            knobs, resident = dict(zip(HARDWARE_KNOBS, key[0], strict=True)), key[-1]
+            hardware = core._hardware(knobs, resident)
             core.mapped[key] = tuple(
-                replace(
-                    part,
-                    model=replace(part.model, technology=core._technology, hardware=hardware),
-                )
-                for part in parts
+                core._priced(replace(part, hardware=hardware)) for part in parts
             )
         return core
 
@@ -192,15 +206,12 @@ class SpatialCore:
 
     def bottleneck(self, row: int, kind: int, placement: int, resident: bool) -> str:
         """What limits the slowest product of a part: the port of a level, or the units."""
-        slowest, name = -1.0, ""
-        for part in self.mapped_part(row, kind, placement, resident):
-            if part.mapping is not None:
-                explained = part.model.explain(part.mapping)
-                time = part.count * float(explained["totals"]["latency_cycles"])
-                if time > slowest:
-                    slowest, name = time, str(explained["bottleneck"])
-        outermost = self.hardware.level_names[0]
-        words = {"compute": "units of the core", outermost: "off-chip bandwidth"}
+        parts = self.mapped_part(row, kind, placement, resident)
+        name = max(parts, key=lambda part: part.count * part.ns).bottleneck
+        words = {
+            "compute": "units of the core",
+            self.hardware.level_names[0]: "off-chip bandwidth",
+        }
         return words.get(name, f"port of {name}")
 
     def _mapped(
@@ -224,19 +235,44 @@ class SpatialCore:
     def _best(
         self, count: int, operator: Operator, pattern: NMPattern, fmt: str, hardware: Hardware
     ) -> MappedOperator:
-        given = self.boundary.workload
+        part = MappedOperator(count, operator, pattern, fmt, hardware, None)
+        decisions = {"weight_format_1": fmt, "mapping_goal": self.goal}
+        (best,) = self.search(self._model(part)).parts_of(decisions)
+        return self._priced(replace(part, mapping=best.design))
+
+    def _model(self, part: MappedOperator) -> SparseModel:
+        given, pattern = self.boundary.workload, part.pattern
         weight = DENSE if pattern.is_dense else n_m(pattern.n, pattern.m)
-        model = SparseModel(
-            workload=Workload(operator.name, (operator,), given.tokens, given.precision),
+        return SparseModel(
+            workload=Workload(part.operator.name, (part.operator,), given.tokens, given.precision),
             sparsity=SparsityProfile(str(pattern), weight=weight),
-            hardware=hardware,
-            offered={"weight": FormatOffer((fmt,))},
+            hardware=part.hardware,
+            offered={"weight": FormatOffer((part.weight_format,))},
             technology=self._technology,
             optimization=self.optimization,
         )
-        decisions = {"weight_format_1": fmt, "mapping_goal": self.goal}
-        (best,) = self.search(model).parts_of(decisions)
-        return MappedOperator(count, model.parts[0], best.design)
+
+    def accelerator(self, part: MappedOperator) -> SparseAccelerator:
+        """The model that prices a product; it holds tables of megabytes, so none is kept."""
+        return self._model(part).parts[0]
+
+    def _priced(self, part: MappedOperator) -> MappedOperator:
+        """The product with the prices of its mapping under this core's constants."""
+        if part.mapping is None:
+            return part
+        accelerator = self.accelerator(part)
+        explained = accelerator.explain(part.mapping)
+        totals = explained["totals"]
+        tensors = explained["levels"][part.hardware.level_names[0]]["tensors"]
+        weights = tensors[part.operator.tensors[1].name]
+        return replace(
+            part,
+            ns=totals["latency_s"] * 1e9,
+            pj=totals["energy_pj"],
+            stored_bits=weights["resident_bits"],
+            read_bits=weights["data_read_bits"] + weights["metadata_read_bits"],
+            bottleneck=explained["bottleneck"],
+        )
 
     @property
     def _technology(self) -> Technology:
@@ -283,17 +319,13 @@ class SpatialCore:
     def _price_one(self, row: int, kind: int, placement: int) -> tuple[float, ...]:
         """One triple; weights that never fit are not priced as resident (infinite)."""
         streamed = self.mapped_part(row, kind, placement, False)
-        need = sum(part.count * _weight_bits(part, "resident_bits") for part in streamed)
+        need = sum(part.count * part.stored_bits for part in streamed)
         values = dict.fromkeys(("resident_ns", "resident_pj"), np.inf)
         if self.boundary.residency == "always" or need <= self.capacity[row]:
             resident = self.mapped_part(row, kind, placement, True)
             values = dict(zip(values, _sums(resident), strict=True))
         values |= dict(zip(("streamed_ns", "streamed_pj"), _sums(streamed), strict=True))
-        bits = sum(
-            part.count * _weight_bits(part, name)
-            for part in streamed
-            for name in ("data_read_bits", "metadata_read_bits")
-        )
+        bits = sum(part.count * part.read_bits for part in streamed)
         values |= {"streamed_bits": bits, "written_cells": 0.0, "need": need}
         values["excess"] = float(any(part.mapping is None for part in streamed))
         return tuple(values[name] for name in COLUMNS)
@@ -301,19 +333,7 @@ class SpatialCore:
 
 def _sums(parts: Sequence[MappedOperator]) -> tuple[float, float]:
     """Time [ns] and energy [pJ] of operators that run one after another."""
-    time, energy = 0.0, 0.0
-    for part in parts:
-        if part.mapping is not None:
-            metrics = part.model.evaluate(part.mapping).metrics
-            time += part.count * float(metrics["latency_s"][0]) * 1e9
-            energy += part.count * float(metrics["energy_pj"][0])
-    return time, energy
-
-
-def _weight_bits(part: MappedOperator, name: str) -> float:
-    """Bits of one matrix at the outermost level: stored, or read as data or metadata."""
-    if part.mapping is None:
-        return 0.0
-    levels = part.model.explain(part.mapping)["levels"]
-    outermost = levels[part.model.hardware.level_names[0]]
-    return float(outermost["tensors"]["W"][name])
+    return (
+        sum(part.count * part.ns for part in parts),
+        sum(part.count * part.pj for part in parts),
+    )

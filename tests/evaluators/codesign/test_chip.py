@@ -15,7 +15,6 @@ from evaluators.analog.analog_cim import AnalogCim
 from evaluators.codesign.chip import ChipModel
 from evaluators.codesign.chip_evaluator import ChipEvaluator
 from evaluators.codesign.fidelity_proxy import SyntheticLoss, gaussian_pruning_loss
-from evaluators.codesign.spatial_machine import MappedOperator
 from evaluators.codesign.variants import with_analog, with_boundary, with_pair_select
 from evaluators.digital.digital_cim import CimOptions, DigitalCimEvaluator, GemmLayer, Residency
 from spaces.cim.digital_cim import CimBatch, machine_batch
@@ -109,19 +108,19 @@ class TestEnumeration:
         spatial = [p for p in fast.space.placements if p.machine == "spatial"]
         where = fast.space.grid("spatial").index(knobs), kinds.index(part.kind)
         at = (*where, spatial.index(placement))
-        times = [self.every_latency(fast.core.mapped_part(*at, stays)) for stays in (True, False)]
+        times = [self.every_latency(fast, at, stays) for stays in (True, False)]
         monarch = 2 * 2 * 4  # two factors of two 2 x 2 blocks: the matrix padded to 4 x 4
         weights = monarch if placement.rule else part.reduction * part.outputs
         return times[0], times[1], part.parallel * weights * 8.0, 2048.0
 
     @staticmethod
-    def every_latency(parts: tuple[MappedOperator, ...]) -> float:
+    def every_latency(fast: ChipEvaluator, at: tuple[int, int, int], resident: bool) -> float:
         """Least latency over every mapping there is, weights uncompressed."""
         total = 0.0
-        for part in parts:
-            best = np.inf
-            for batch in every_mapping(part.model):
-                evaluation = part.model.evaluate(batch)
+        for part in fast.core.mapped_part(*at, resident):
+            best, accelerator = np.inf, fast.core.accelerator(part)
+            for batch in every_mapping(accelerator):
+                evaluation = accelerator.evaluate(batch)
                 cycles = evaluation.metrics["latency_cycles"][evaluation.feasible]
                 best = min(best, cycles.min(initial=np.inf))
             total += part.count * best
