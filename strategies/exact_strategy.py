@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from evaluators.evaluation import Evaluation, StructuredEvaluator
@@ -9,6 +11,7 @@ from spaces.space import Columns
 from strategies.exact.exact_search import exact_search
 from strategies.exact.search_result import SearchResult
 from strategies.problem import Problem
+from strategies.strategy import StageRecord
 
 
 class ExactStrategy:
@@ -51,6 +54,11 @@ class ExactStrategy:
 
     def tell(self, columns: Columns, evaluation: Evaluation) -> None:
         """Nothing is left to learn."""
+
+    @property
+    def stages(self) -> Sequence[StageRecord]:
+        """What the stages of the search did; empty before it."""
+        return () if self._found is None else self._found.stages
 
     @property
     def gap(self) -> float:

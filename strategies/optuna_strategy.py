@@ -26,6 +26,7 @@ from spaces.parameters import choice_array
 from spaces.space import Columns
 from strategies.objective import Goal
 from strategies.problem import Problem
+from strategies.strategy import StageRecord
 from strategies.tuning.batches import batch_length
 
 SamplerFactory = Callable[..., BaseSampler]
@@ -102,6 +103,11 @@ class OptunaStrategy:
         attributes = [storage.get_trial_user_attrs(trial._trial_id) for trial in self._pending]
         stages = [attribute.get(STAGE) for attribute in attributes]
         return [{STAGE: str(stage)} for stage in stages] if any(stages) else ()
+
+    @property
+    def stages(self) -> Sequence[StageRecord]:
+        """What the stages of a staged sampler did; empty for other samplers."""
+        return tuple(getattr(self.sampler, "stages", ()))
 
     def _values(self, evaluation: Evaluation) -> FloatArray:
         """Objective values, shape (n, m); penalised for samplers that ignore constraints."""

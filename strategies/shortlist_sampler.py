@@ -6,7 +6,8 @@ Stages, noted in the user attribute `stage` of every trial:
    formats its best mappings use are the shortlist, the most important first.
 2. `sets`: the sets of shortlisted formats, those of the most important ones first, for each goal.
 3. `neighbours`: one slot of the best set so far replaced by another offered format, for each goal.
-4. `tpe`: Optuna's multivariate TPE, which has learnt from all of the above.
+4. `tpe`: Optuna's multivariate TPE, which has learnt from all of the above; `unseen` where it
+   repeats itself: a random set that no trial has had.
 
 After SnipSnap's adaptive engine (importance-based scoring, progressive search; its formulas are not
 public): docs/choices.md.
@@ -16,15 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations_with_replacement, product
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
+import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from spaces.formats.shared_formats import SharedFormatSpace
-from strategies.optuna_strategy import STAGE
+from strategies.exact.stages import Stage
+from strategies.staged_sampler import Point, Proposal, StagedSampler
 
 MAX_SETS = 120
 """Trials of the stage `sets` at most; later sets hold less important formats."""
@@ -32,7 +35,8 @@ MAX_SETS = 120
 MAX_NEIGHBOURS = 120
 """Trials of the stage `neighbours` at most."""
 
-Point = dict[str, Any]
+MAX_DRAWS = 64
+"""Random sets tried in search of one that no trial has had."""
 
 
 @runtime_checkable
@@ -44,7 +48,7 @@ class Shortlists(Protocol):
         ...
 
 
-class ShortlistSampler(BaseSampler):
+class ShortlistSampler(StagedSampler):
     """Proposes sets of formats, from the shortlist outwards; single- and multi-objective.
 
     With an evaluator that cannot shortlist it is Optuna's TPE.
@@ -55,89 +59,76 @@ class ShortlistSampler(BaseSampler):
         seed: Of the TPE stage; the stages before it are deterministic.
     """
 
-    def __init__(self, space: SharedFormatSpace, evaluator: object, seed: int | None = None):
-        self.space = space
-        self.evaluator = evaluator
+    def __init__(
+        self, space: SharedFormatSpace, evaluator: object, seed: int | None = None
+    ) -> None:
         self._tpe = TPESampler(seed=seed, multivariate=True, n_startup_trials=10)
-        self._plan: Iterator[tuple[str, Point]] | None = None
+        super().__init__(space, self._tpe)
+        self.formats = space
+        self.evaluator = evaluator
+        self._rng = np.random.default_rng(seed)
         self._seen: set[tuple[str, ...]] = set()
 
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """The whole space: every proposal is a complete point."""
-        return dict(self.space.parameters)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """The next point of the plan, or what TPE proposes after it."""
-        if self._plan is None:
-            self._plan = self._stages(study)
-        stage, point = next(self._plan, ("tpe", {}))
-        if not point:
-            stage, point = "tpe", self._tpe.sample_relative(study, trial, search_space)
-        study._storage.set_trial_user_attr(trial._trial_id, STAGE, stage)
-        return point
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """What TPE draws for a parameter that the space does not have, or in its first trials."""
-        return self._tpe.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """Pass the outcome on."""
-        self._tpe.after_trial(study, trial, state, values)
-
-    def reseed_rng(self) -> None:
-        """Reseed the TPE stage."""
-        self._tpe.reseed_rng()
-
-    def _stages(self, study: Study) -> Iterator[tuple[str, Point]]:
+    def plan(self, study: Study) -> Iterator[Proposal]:
+        """Sets of the shortlist, then their neighbours."""
         if not isinstance(self.evaluator, Shortlists):
             return
-        known = self.evaluator.shortlist(self.space.goals)
+        known = self.evaluator.shortlist(self.formats.goals)
+        offered = self.formats.offered
         shortlist = {
             tensor_class: [n for n in known.get(tensor_class, ()) if n in names] or names[:1]
-            for tensor_class, names in self.space.offered.items()
+            for tensor_class, names in offered.items()
         }
-        for point in self._fresh(self._sets(shortlist), MAX_SETS):
-            yield "sets", point
+        total, kept = (sum(map(len, lists.values())) for lists in (offered, shortlist))
+        self.note(study, Stage("bound", total, total - kept, "every format offered at once"))
+        sets = list(self._fresh(self._sets(shortlist), MAX_SETS))
+        cut = self.formats.size - len(sets)
+        self.note(study, Stage("sets", self.formats.size, cut, "shortlist"))
+        yield from (("sets", point) for point in sets)
+        near = 0
         for point in self._fresh(self._neighbours(study), MAX_NEIGHBOURS):
+            near += 1
             yield "neighbours", point
+        self.note(study, Stage("neighbours", cut, cut - near, "distance from the best set"))
+
+    def beyond(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> Proposal:
+        """What TPE proposes; a random point that no trial has had where it repeats itself.
+
+        TPE proposes nothing in its first trials: its parameters are then sampled independently.
+        """
+        point = self._tpe.sample_relative(study, trial, search_space)
+        if not point or next(self._fresh(iter([point]), 1), None):
+            return "tpe", point
+        drawn = self.space.sample(MAX_DRAWS, self._rng)
+        points = ({name: str(drawn[name][i]) for name in drawn} for i in range(MAX_DRAWS))
+        unseen = next(self._fresh(points, 1), None)
+        return ("unseen", unseen) if unseen else ("tpe", point)
 
     def _sets(self, shortlist: Mapping[str, Sequence[str]]) -> Iterator[Point]:
         """Sets by the summed rank of their formats: the most important ones first."""
         ranked = {
             tensor_class: sorted(
-                combinations_with_replacement(range(len(names)), self.space.slots), key=sum
+                combinations_with_replacement(range(len(names)), self.formats.slots), key=sum
             )
             for tensor_class, names in shortlist.items()
         }
         for picks in sorted(product(*ranked.values()), key=lambda p: sum(map(sum, p))):
-            for goal in self.space.goals:
+            for goal in self.formats.goals:
                 point: Point = {"mapping_goal": goal}
                 for (tensor_class, names), pick in zip(shortlist.items(), picks, strict=True):
-                    slots = self.space.slot_names(tensor_class)
+                    slots = self.formats.slot_names(tensor_class)
                     point |= {s: names[i] for s, i in zip(slots, pick, strict=True)}
                 yield point
 
     def _neighbours(self, study: Study) -> Iterator[Point]:
         """The best trial with one slot changed, over all slots and offered formats in turn."""
-        for tensor_class, names in self.space.offered.items():
+        for tensor_class, names in self.formats.offered.items():
             for name in names:
-                for slot, goal in product(self.space.slot_names(tensor_class), self.space.goals):
+                for slot, goal in product(
+                    self.formats.slot_names(tensor_class), self.formats.goals
+                ):
                     best = study.best_trials
                     if best:
                         yield {**best[0].params, slot: name, "mapping_goal": goal}
@@ -146,8 +137,8 @@ class ShortlistSampler(BaseSampler):
         """At most `most` of the points, designs seen before left out."""
         count = 0
         for point in points:
-            design = self.space.from_json([point])
-            key = tuple(str(design[name][0]) for name in self.space.parameters)
+            design = self.formats.from_json([point])
+            key = tuple(str(design[name][0]) for name in self.formats.parameters)
             if key in self._seen:
                 continue
             self._seen.add(key)

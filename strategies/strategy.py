@@ -46,6 +46,40 @@ class TaggingStrategy(Strategy, Protocol):
         ...
 
 
+class StageRecord(Protocol):
+    """What one stage of a staged search did."""
+
+    @property
+    def name(self) -> str:
+        """The stage."""
+        ...
+
+    @property
+    def entered(self) -> int:
+        """Candidates that came in."""
+        ...
+
+    @property
+    def cut(self) -> int:
+        """Of these, how many were dropped."""
+        ...
+
+    @property
+    def bound(self) -> str:
+        """What cut them."""
+        ...
+
+
+@runtime_checkable
+class StagedStrategy(Strategy, Protocol):
+    """Optional capability: what each stage of its search took in, cut and passed on."""
+
+    @property
+    def stages(self) -> Sequence[StageRecord]:
+        """In order; empty when the strategy has none."""
+        ...
+
+
 @runtime_checkable
 class SharedStrategy(Strategy, Protocol):
     """Optional capability: a memory outside this process, which a resumed study finds as it was."""

@@ -13,6 +13,8 @@ import numpy as np
 from evaluators.evaluation import MODEL_VERSION
 from spaces.space import Space
 from strategies.pareto import thinned
+from strategies.reporting.stages import TITLE as STAGES
+from strategies.reporting.stages import funnel_figure
 from strategies.reporting.study_result import StudyResult, Trial
 from strategies.reporting.terminal import Rows
 
@@ -33,6 +35,15 @@ class Compares(Protocol):
 
     def comparison(self, design: Any) -> Mapping[str, Rows]:
         """Title -> rows of one shape."""
+        ...
+
+
+@runtime_checkable
+class NamesObstacles(Protocol):
+    """Optional capability of an evaluator: which rule makes a design infeasible."""
+
+    def obstacle(self, design: Any) -> str:
+        """One line that names the part, the rule and by how much; empty for a feasible design."""
         ...
 
 
@@ -90,6 +101,7 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
     best = result.best
     if best is None:
         texts = {"No feasible trial": no_feasible_text(result)}
+        texts |= obstacles(space, evaluator, result)
         return Findings({}, texts, summary=summary_of(result))
     design = space.decode(best.columns)
     explained = evaluator.explain(design)
@@ -116,6 +128,14 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
         pictures=evaluator.pictures(design) if isinstance(evaluator, Draws) else {},
         figures=survey.get("figures", {}),
     )
+
+
+def obstacles(space: Space, evaluator: Any, result: StudyResult) -> dict[str, str]:
+    """Why no trial is feasible, in the evaluator's words where it has any."""
+    if not isinstance(evaluator, NamesObstacles) or not result.n_trials:
+        return {}
+    said = evaluator.obstacle(space.decode(result.trial(0).columns))
+    return {"What excludes the first trial": said} if said else {}
 
 
 def surveyed(space: Space, evaluator: Any, result: StudyResult) -> Mapping[str, Any]:
@@ -223,6 +243,8 @@ def write_outcome(folder: Path, findings: Findings, result: StudyResult, command
         figures["energy_breakdown"] = breakdown_figure(
             findings.breakdown, "energy_pj", "Energy by level and tensor"
         )
+    if findings.tables.get(STAGES):
+        figures["stages"] = funnel_figure(findings.tables[STAGES])
     own = {name: heat_map_figure(HeatMap(**maps)) for name, maps in findings.heat_maps.items()}
     own |= {name: draw() for name, draw in findings.pictures.items()}
     save_figures(figures | own, folder / "figures")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -17,6 +17,7 @@ from spaces.space import Columns
 from strategies.passwords import without_passwords
 from strategies.problem import Problem
 from strategies.reporting.study_result import StudyResult
+from strategies.strategy import StagedStrategy, StageRecord, Strategy
 from strategies.tasks.instantiate import build_problem, instantiate, make_strategy
 from strategies.tasks.invocation import (
     ARTIFACTS,
@@ -86,7 +87,7 @@ def run(config: DictConfig) -> float | None:
             tuner.enqueue(earlier_designs(setup), {"warm_start": setup.config["warm_start"]})
         result = tuner.run()
         best = result.best_of(setup.problem.goal.metrics[0])
-        publish(setup, result, tracker)
+        publish(setup, result, tracker, stages_of(strategy))
         bundle(setup, tracker)
     show_tracking(setup, tracker)
     if result.ended_by == "interrupted":
@@ -94,19 +95,32 @@ def run(config: DictConfig) -> float | None:
     return None if best is None else float(best.metrics[setup.problem.goal.metrics[0]])
 
 
-def publish(setup: Setup, result: StudyResult, tracker: MlflowTracker | None) -> None:
+def stages_of(strategy: Strategy) -> Sequence[StageRecord]:
+    """What the stages of the search did; empty for strategies without stages."""
+    return strategy.stages if isinstance(strategy, StagedStrategy) else ()
+
+
+def publish(
+    setup: Setup,
+    result: StudyResult,
+    tracker: MlflowTracker | None,
+    stages: Sequence[StageRecord] = (),
+) -> None:
     """Write the artifacts of a study, hand them to the tracker, and show what was found."""
     from strategies.reporting.foreign_results import with_foreign
     from strategies.reporting.outcome import gather, print_json, print_outcome, write_outcome
+    from strategies.reporting.stages import TITLE, stage_metrics, stage_rows
 
     folder = setup.folder / ARTIFACTS
     findings = gather(setup.problem.space, setup.problem.evaluator, result)
     findings = with_foreign(findings, setup.config.get("foreign"), result)
+    if stages:
+        findings = replace(findings, tables={**findings.tables, TITLE: stage_rows(stages)})
     write_outcome(folder, findings, result, command_line())
     if tracker is not None:
         tracker.add_artifacts(folder)
         tracker.add_artifacts(setup.folder / CONFIG_FILE)
-        tracker.add_metrics(breakdown_metrics(findings.breakdown))
+        tracker.add_metrics(breakdown_metrics(findings.breakdown) | stage_metrics(stages))
     show = print_json if setup.config["quiet"] else print_outcome
     show(findings, folder)
 

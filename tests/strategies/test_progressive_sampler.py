@@ -14,8 +14,11 @@ from spaces.hardware import ComputeUnit, Hardware, Level
 from spaces.mappings.mapping_space import MappingSpace
 from spaces.parameter_space import ParameterSpace
 from spaces.workloads.workload import matmul
+from strategies.compulsory import compulsory_costs
 from strategies.exact.exact_search import exact_search
-from strategies.progressive_sampler import STAGE, STAGES, ProgressiveSampler
+from strategies.optuna_strategy import STAGE
+from strategies.progressive_sampler import ProgressiveSampler
+from strategies.staged_sampler import STAGES
 
 HARDWARE = Hardware(
     "two",
@@ -56,7 +59,7 @@ def test_first_proposal_is_the_optimum(accelerator: SparseAccelerator) -> None:
     assert study.trials[0].value == pytest.approx(best)
     assert study.trials[0].user_attrs[STAGE] == "joint"
     names = [stage["name"] for stage in study.user_attrs[STAGES]]
-    assert names == ["loop orders", "tilings", "formats", "joint", "refinement"]
+    assert names == ["bounds", "loop orders", "tilings", "formats", "joint", "refinement"]
     assert all(stage["entered"] >= stage["cut"] >= 0 for stage in study.user_attrs[STAGES])
 
 
@@ -107,3 +110,56 @@ def test_an_unknown_parameter_is_sampled_independently(accelerator: SparseAccele
     study = optuna.create_study(sampler=ProgressiveSampler(space, accelerator, seed=0))
     study.optimize(lambda trial: trial.suggest_float("other", 0.0, 1.0), n_trials=3)
     assert all(0.0 <= trial.params["other"] <= 1.0 for trial in study.trials)
+
+
+class BoundedBowl(Bowl):
+    """Says of negative x that it cannot be feasible."""
+
+    def lower_bound(self, partial: Any) -> Evaluation:
+        return Evaluation(
+            {"loss": (partial["x"] - 0.3) ** 2}, {"x": np.where(partial["x"] < 0, 1.0, 0.0)}
+        )
+
+
+def test_a_lower_bound_cuts_and_orders_the_broad_draw() -> None:
+    space = ParameterSpace({"x": {"low": -1.0, "high": 1.0}, "n": {"low": 0, "high": 9}})
+    study = optuna.create_study(sampler=ProgressiveSampler(space, BoundedBowl(), seed=3))
+    study.optimize(lambda t: float(price(space, BoundedBowl(), t).metrics["loss"][0]), n_trials=64)
+    (stage,) = study.user_attrs[STAGES]
+    drawn = [t.params["x"] for t in study.trials if t.user_attrs[STAGE] == "broad draw"]
+    assert stage["cut"] > 0
+    assert len(drawn) == stage["entered"] - stage["cut"]
+    assert all(x >= 0 for x in drawn)
+    assert drawn == sorted(drawn, key=lambda x: abs(x - 0.3))
+
+
+def test_stages_are_logged(
+    accelerator: SparseAccelerator, caplog: pytest.LogCaptureFixture
+) -> None:
+    space = MappingSpace(accelerator.operator, accelerator.hardware)
+    study = optuna.create_study(sampler=ProgressiveSampler(space, accelerator, seed=0))
+    with caplog.at_level("INFO", logger="strategies.staged_sampler"):
+        study.optimize(
+            lambda t: float(price(space, accelerator, t).metrics["energy_pj"][0]), n_trials=1
+        )
+    lines = [r.getMessage() for r in caplog.records if r.name == "strategies.staged_sampler"]
+    assert lines[0].startswith("stage 0, bounds: 1 in, 0 cut by at least")
+    assert lines[5].startswith("stage 5, refinement: ")
+    best = exact_search(accelerator.cost_terms(), "energy").lower_bound
+    assert compulsory_costs(accelerator.cost_terms())[0] <= best
+
+
+def test_later_proposals_vary_the_front(accelerator: SparseAccelerator) -> None:
+    space = MappingSpace(accelerator.operator, accelerator.hardware)
+    sampler = ProgressiveSampler(space, accelerator, seed=0)
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+
+    def both(trial: optuna.Trial) -> tuple[float, float]:
+        metrics = price(space, accelerator, trial).metrics
+        return float(metrics["energy_pj"][0]), float(metrics["latency_cycles"][0])
+
+    study.optimize(both, n_trials=60)
+    stages = [trial.user_attrs[STAGE] for trial in study.trials]
+    later = stages[stages.index("refinement") :]
+    assert later.count("refinement") > 0.7 * len(later)
+    assert set(stages) <= {"joint", "front", "refinement", "random"}
