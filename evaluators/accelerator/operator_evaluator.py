@@ -6,6 +6,7 @@ The mapping itself is the decision; its space names the operator, the hardware a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from evaluators.accelerator.decoder import NO_DECODER, Decoder
@@ -25,10 +26,12 @@ class OperatorEvaluator:
 
     Args:
         part: The accelerator with its operator.
+        space: Says which formats its mappings may hold a tensor in at a level.
     """
 
-    def __init__(self, part: SparseAccelerator) -> None:
+    def __init__(self, part: SparseAccelerator, space: MappingSpace) -> None:
         self.part = part
+        self.space = space
 
     def evaluate(self, designs: MappingBatch) -> Evaluation:
         """Price n mappings, see `SparseAccelerator.evaluate`."""
@@ -40,8 +43,14 @@ class OperatorEvaluator:
         return {**self.part.explain(design), **shown}
 
     def cost_terms(self) -> CostTerms:
-        """The structure of the cost, for exact searches."""
-        return self.part.cost_terms()
+        """The structure of the cost, for exact searches, with the formats that the space offers."""
+        terms = self.part.cost_terms()
+        offered = self.space.tables.placement.formats
+        choices = tuple(
+            tuple(tuple(int(i) for i in offered.get((t, level), (0,))) for level in range(len(row)))
+            for t, row in enumerate(terms.format_choices)
+        )
+        return replace(terms, format_choices=choices)
 
 
 def operator_evaluator(
@@ -78,5 +87,6 @@ def operator_evaluator(
             optimization=optimization,
             decoder=decoder,
             capacity_confidence=capacity_confidence,
-        )
+        ),
+        space,
     )
