@@ -29,6 +29,10 @@ FRONT_ROWS = 12
 """Rows of the front printed in the terminal, evenly spread; report and files have all of them."""
 
 
+WITHOUT_PLOT = ("hypervolume", "parallel_coordinates")
+"""Figures of the study that the report shows as they are; the others it draws to be hovered."""
+
+
 @runtime_checkable
 class Compares(Protocol):
     """Optional capability of an evaluator: a design set beside the baselines its users ask for."""
@@ -234,10 +238,14 @@ def write_outcome(folder: Path, findings: Findings, result: StudyResult, command
     """Write every artifact of a study into its folder; returns the report."""
     from strategies.reporting.figures import breakdown_figure, save_figures, study_figures
     from strategies.reporting.heat_map import HeatMap, heat_map_figure
-    from strategies.reporting.report import ReportContent, write_report
+    from strategies.reporting.insights import figure_tables, insight_figures
+    from strategies.reporting.nest_figure import nest_figures
+    from strategies.reporting.report import ReportContent, write_report, write_tables
 
     write_findings(folder, findings)
     write_trials(folder, result)
+    data = figure_tables(result, findings.breakdown)
+    write_tables(folder / "figures", data)
     figures = {**study_figures(result), **findings.figures}
     if findings.breakdown:
         figures["energy_breakdown"] = breakdown_figure(
@@ -247,6 +255,8 @@ def write_outcome(folder: Path, findings: Findings, result: StudyResult, command
         figures["stages"] = funnel_figure(findings.tables[STAGES])
     own = {name: heat_map_figure(HeatMap(**maps)) for name, maps in findings.heat_maps.items()}
     own |= {name: draw() for name, draw in findings.pictures.items()}
+    own |= {name: figures[name] for name in WITHOUT_PLOT if name in figures}
+    own |= insight_figures(data) | nest_figures(findings.texts)
     save_figures(figures | own, folder / "figures")
     content = ReportContent(
         title=result.reader.meta.name,

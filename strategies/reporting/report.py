@@ -141,13 +141,20 @@ def _html(figure: Any) -> str:
     figure.update_layout(
         template="simple_white", height=460, margin={"l": 70, "r": 20, "t": 20, "b": 60}
     )
+    figure.update_xaxes(exponentformat="power")
+    figure.update_yaxes(exponentformat="power")
     config = {"displaylogo": False, "responsive": True}
     return str(figure.to_html(full_html=False, include_plotlyjs=False, config=config))
 
 
 def _pareto(result: StudyResult) -> Any:
-    """Trials in the plane of the first two objectives; hovering shows the parameters."""
+    """Trials in the plane of the first two objectives; hovering shows the parameters.
+
+    Two objectives make a line of the front, more of them a cloud.
+    """
     import plotly.graph_objects as go
+
+    front_mode = "lines+markers" if len(result.goal.objectives) == 2 else "markers"
 
     first, second = result.goal.metrics[:2]
     feasible = np.flatnonzero(np.isfinite(result.losses).all(axis=1))
@@ -155,7 +162,7 @@ def _pareto(result: StudyResult) -> Any:
     figure = go.Figure()
     for name, numbers, colour, mode in (
         ("trial", thin, GREY, "markers"),
-        ("Pareto front", result.front, PALETTE[0], "lines+markers"),
+        ("Pareto front", result.front, PALETTE[0], front_mode),
     ):
         trials = result.trials(np.asarray(numbers, dtype=np.intp))
         trials.sort(key=lambda trial: trial.metrics[first])
