@@ -9,7 +9,7 @@ from evaluators.accelerator.evaluator_settings import evaluator_arguments
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from evaluators.evaluation import MODEL_VERSION
 from spaces.mappings.design_file import Design, read_design
-from spaces.mappings.nest_text import loop_nest_text
+from spaces.mappings.nest_text import describe_mapping, loop_nest_text
 
 
 def price_design(path: str | Path) -> dict[str, Any]:
@@ -26,7 +26,13 @@ def price_design(path: str | Path) -> dict[str, Any]:
         )
     part = accelerator_of(design)
     nest = loop_nest_text(design.operator, design.hardware, design.mapping, 0, design.formats)
-    return {"model_version": MODEL_VERSION, "nest": nest, **part.explain(design.mapping)}
+    padding = describe_mapping(design.operator, design.hardware, design.mapping)["padding"]
+    return {
+        "model_version": MODEL_VERSION,
+        "nest": nest,
+        "padding": padding,
+        **part.explain(design.mapping),
+    }
 
 
 def accelerator_of(design: Design) -> SparseAccelerator:

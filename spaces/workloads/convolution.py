@@ -8,7 +8,7 @@ that the network pads counts as input elements, rows that a stride skips at the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -58,36 +58,76 @@ class ConvolutionShape:
                 )
 
 
+@dataclass(frozen=True)
+class Window:
+    """One axis of a convolution: its results, the taps of the filter, and how they step.
+
+    Attributes:
+        size: Results along the axis.
+        kernel: Taps.
+        stride: Step of the filter.
+        dilation: Distance of its taps.
+    """
+
+    size: int
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+
+
+WINDOW_RANKS = (("P", "R"), ("Q", "S"))
+"""Ranks of results and taps along each axis."""
+
+
 def conv2d(name: str, shape: ConvolutionShape, batch: int = 1, count: int = 1) -> Operator:
     """`Z[N,M,P,Q] = sum over C,R,S of W[M,C,R,S] * A[N,C,stride*P+dilation*R,stride*Q+dilation*S]`.
-
-    With groups, G stands before C and M in every tensor, and C and M count the channels of one
-    group. In a grouped operator, ranks N, C and M of size 1 are left out: a depthwise convolution
-    has the ranks G P Q R S.
 
     >>> conv2d("conv1", ConvolutionShape(3, 64, size=112, kernel=7, stride=2)).macs
     118013952
     """
-    sizes = {
+    window = Window(shape.size, shape.kernel, shape.stride, shape.dilation)
+    channels = {
         "N": batch,
         "G": shape.groups,
         "M": shape.outputs // shape.groups,
         "C": shape.inputs // shape.groups,
     }
-    optional = ("G",) if shape.groups == 1 else ("N", "C", "M")
-    kept = {rank: size for rank, size in sizes.items() if size > 1 or rank not in optional}
-    window = {"P": shape.size, "Q": shape.size, "R": shape.kernel, "S": shape.kernel}
-    return Operator(name, {**kept, **window}, _tensors(shape, tuple(kept)), count)
+    return convolution(name, channels, (window, window), count)
 
 
-def _tensors(shape: ConvolutionShape, channels: tuple[str, ...]) -> tuple[Tensor, ...]:
+def convolution(
+    name: str, channels: Mapping[str, int], windows: Sequence[Window], count: int = 1
+) -> Operator:
+    """A convolution along one axis (ranks P, R) or two (P, R and Q, S).
+
+    With groups, G stands before C and M in every tensor, and C and M count the channels of one
+    group. In a grouped operator, ranks N, C and M of size 1 are left out: a depthwise convolution
+    has the ranks G P Q R S.
+
+    Args:
+        name: Operator name.
+        channels: Sizes of N, G, M and C.
+        windows: One per axis.
+        count: Repeats.
+
+    >>> dict(convolution("c", {"N": 1, "G": 8, "M": 1, "C": 1}, [Window(6, 4)]).ranks)
+    {'G': 8, 'P': 6, 'R': 4}
+    """
+    optional = ("G",) if channels["G"] == 1 else ("N", "C", "M")
+    kept = {rank: size for rank, size in channels.items() if size > 1 or rank not in optional}
+    axes = list(zip(WINDOW_RANKS, windows, strict=False))
+    sizes = {result: window.size for (result, _), window in axes}
+    sizes |= {tap: window.kernel for (_, tap), window in axes}
+    halos = [Dimension(((p, w.stride), (r, w.dilation))) for (p, r), w in axes]
+    return Operator(name, {**kept, **sizes}, _tensors({**kept, **sizes}, halos), count)
+
+
+def _tensors(ranks: Mapping[str, int], halos: Sequence[Dimension]) -> tuple[Tensor, ...]:
     def plain(names: str) -> tuple[Dimension, ...]:
-        return tuple(Dimension(((rank, 1),)) for rank in names if rank in (*channels, *"PQRS"))
+        return tuple(Dimension(((rank, 1),)) for rank in names if rank in ranks)
 
-    rows = Dimension((("P", shape.stride), ("R", shape.dilation)))
-    columns = Dimension((("Q", shape.stride), ("S", shape.dilation)))
     return (
-        Tensor("A", (*plain("NGC"), rows, columns), TensorClass.ACTIVATION),
+        Tensor("A", (*plain("NGC"), *halos), TensorClass.ACTIVATION),
         Tensor("W", plain("GMCRS"), TensorClass.WEIGHT),
         Tensor("Z", plain("NGMPQ"), TensorClass.OUTPUT),
     )

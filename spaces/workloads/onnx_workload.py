@@ -1,4 +1,4 @@
-"""An ONNX model as a workload: Gemm, MatMul, Conv and Attention become operators.
+"""An ONNX model as a workload: Gemm, MatMul, Conv, Einsum and Attention become operators.
 
 Everything else is no product: it is counted in operations, one per element of its result (ten for a
 softmax or a norm), and listed in `Workload.left_out`, so that its share can be shown. Needs the
@@ -13,8 +13,16 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spaces.workloads.convolution import ConvolutionShape, conv2d, merge_equal
-from spaces.workloads.workload import Operator, Precision, TensorClass, Workload, matmul
+from spaces.workloads.convolution import Window, convolution, merge_equal
+from spaces.workloads.workload import (
+    Dimension,
+    Operator,
+    Precision,
+    Tensor,
+    TensorClass,
+    Workload,
+    matmul,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -84,7 +92,7 @@ def onnx_workload(
         elif node.op_type not in FREE:
             _leave_out(node, graph)
     if not operators:
-        raise ValueError(f"{path}: holds no Gemm, MatMul, Conv or Attention")
+        raise ValueError(f"{path}: holds no Gemm, MatMul, Conv, Einsum or Attention")
     return Workload(
         name=Path(path).stem,
         operators=merge_equal(operators),
@@ -189,27 +197,37 @@ def _matmul(node: onnx.NodeProto, graph: _Graph, name: str) -> list[Operator]:
 
 def _conv(node: onnx.NodeProto, graph: _Graph, name: str) -> list[Operator]:
     data, filters = graph.shape(node, node.input[0]), graph.shape(node, node.input[1])
-    result = graph.shape(node, node.output[0])
-    flags = _attributes(node)
-    strides, dilations = flags.get("strides", [1, 1]), flags.get("dilations", [1, 1])
-    for what, pair in (
-        ("result", result[2:]),
-        ("filter", filters[2:]),
-        ("strides", strides),
-        ("dilations", dilations),
-    ):
-        if len(pair) != 2 or len(set(pair)) != 1:
-            raise ValueError(f"node {name}: only square 2-D convolutions, {what} is {list(pair)}")
-    shape = ConvolutionShape(
-        inputs=data[1],
-        outputs=filters[0],
-        size=result[2],
-        kernel=filters[2],
-        stride=strides[0],
-        dilation=dilations[0],
-        groups=flags.get("group", 1),
+    sizes, flags = graph.shape(node, node.output[0])[2:], _attributes(node)
+    if len(sizes) not in (1, 2):
+        raise ValueError(f"node {name}: only convolutions along 1 or 2 axes, got {len(sizes)}")
+    ones, groups = [1] * len(sizes), flags.get("group", 1)
+    steps = (flags.get("strides", ones), flags.get("dilations", ones))
+    windows = [Window(*axis) for axis in zip(sizes, filters[2:], *steps, strict=True)]
+    channels = {
+        "N": data[0],
+        "G": groups,
+        "M": filters[0] // groups,
+        "C": data[1] // groups,
+    }
+    return [convolution(name, channels, windows)]
+
+
+def _einsum(node: onnx.NodeProto, graph: _Graph, name: str) -> list[Operator]:
+    """Two operands, explicit result: every letter is a rank."""
+    equation = _attributes(node)["equation"].decode().replace(" ", "")
+    operands, arrow, result = equation.partition("->")
+    terms = operands.split(",")
+    if len(terms) != 2 or not arrow or not equation.replace(",", "").replace("->", "").isalpha():
+        raise ValueError(f"node {name}: only an einsum like 'bij,bjk->bik', got {equation!r}")
+    sizes: dict[str, int] = {}
+    for term, value in zip(terms, node.input, strict=True):
+        sizes |= dict(zip(term.upper(), graph.shape(node, value), strict=True))
+    roles = [*(graph.role(value) for value in node.input), TensorClass.OUTPUT]
+    tensors = tuple(
+        Tensor(label, tuple(Dimension(((rank, 1),)) for rank in term.upper()), role)
+        for label, term, role in zip("AWZ", (*terms, result), roles, strict=True)
     )
-    return [conv2d(name, shape, data[0])]
+    return [Operator(name, sizes, tensors)]
 
 
 def _attention(node: onnx.NodeProto, graph: _Graph, name: str) -> list[Operator]:
@@ -234,7 +252,10 @@ def _attention(node: onnx.NodeProto, graph: _Graph, name: str) -> list[Operator]
 READERS: Mapping[str, Callable[[Any, _Graph, str], list[Operator]]] = {
     "Gemm": _gemm,
     "MatMul": _matmul,
+    "MatMulInteger": _matmul,
     "Conv": _conv,
+    "ConvInteger": _conv,
+    "Einsum": _einsum,
     "Attention": _attention,
 }
 """Operator type -> its products."""

@@ -45,6 +45,9 @@ def print_account(account: Mapping[str, Any]) -> None:
     console = output_console()
     definitions = account["definitions"]
     console.print(account["nest"], markup=False, highlight=False)
+    for rank, row in account["padding"].items():
+        text = f"{rank} = {row['size']} is padded to {row['padded']}: {row['loss']:.2%} more work"
+        console.print(text, highlight=False)
     broken = {name: value for name, value in account["violations"].items() if value > 0}
     tables: dict[str, Rows] = {
         "Traffic": traffic_rows(account),

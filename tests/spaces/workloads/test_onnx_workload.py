@@ -6,6 +6,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from spaces.workloads.language_model import language_model
+from spaces.workloads.mamba import MambaShape
 from spaces.workloads.onnx_workload import onnx_workload
 
 
@@ -92,9 +94,62 @@ def test_open_sizes_and_bad_files_are_named(tmp_path: Path) -> None:
         onnx_workload(str(tmp_path / "none.onnx"))
 
 
-def test_non_square_convolutions_are_refused_by_name(tmp_path: Path) -> None:
-    node = helper.make_node("Conv", ["x", "w"], ["y"], name="wide")
-    path = save(tmp_path / "m.onnx", [node], [value("x", 1, 1, 8, 8)], [value("y", 1, 1, 8, 6)],
-                [weight("w", 1, 1, 1, 3)])  # fmt: skip
-    with pytest.raises(ValueError, match=r"node wide: only square 2-D convolutions, result"):
+def test_convolutions_along_one_axis_and_oblong_ones(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["y"], name="wide", strides=[2, 1]),
+        helper.make_node("Conv", ["a", "v"], ["b"], name="line", group=4, dilations=[2]),
+    ]
+    inputs = [value("x", 1, 3, 9, 8), value("a", 2, 4, 10)]
+    outputs = [value("y", 1, 5, 4, 6), value("b", 2, 4, 6)]
+    weights = [weight("w", 5, 3, 2, 3), weight("v", 4, 1, 3)]
+    wide, line = onnx_workload(save(tmp_path / "m.onnx", nodes, inputs, outputs, weights)).operators
+    assert dict(wide.ranks) == {"N": 1, "M": 5, "C": 3, "P": 4, "Q": 6, "R": 2, "S": 3}
+    assert wide.tensor_elements("A") == 3 * (2 * 3 + 2) * 8
+    assert dict(line.ranks) == {"N": 2, "G": 4, "P": 6, "R": 3}
+    assert line.tensor_elements("A") == 2 * 4 * 10
+    volume = helper.make_node("Conv", ["x", "w"], ["y"], name="volume")
+    path = save(tmp_path / "v.onnx", [volume], [value("x", 1, 1, 4, 4, 4)],
+                [value("y", 1, 1, 2, 2, 2)], [weight("w", 1, 1, 3, 3, 3)])  # fmt: skip
+    with pytest.raises(ValueError, match="node volume: only convolutions along 1 or 2 axes, got 3"):
+        onnx_workload(path)
+
+
+def test_a_mamba_block_has_the_products_of_the_shape(tmp_path: Path) -> None:
+    """Projections, causal convolution and scan of one block; totals are those of `MambaShape`."""
+    shape = MambaShape("small", 1, hidden=8, vocabulary=10, state=4, time_rank=2, head="none")
+    inner, tokens = shape.inner, 6
+    nodes = [
+        helper.make_node("MatMul", ["x", "w_in"], ["xz"], name="in_proj"),
+        helper.make_node("Conv", ["padded", "w_conv"], ["u"], name="conv1d", group=inner),
+        helper.make_node("MatMul", ["rows", "w_x"], ["dbc"], name="x_proj"),
+        helper.make_node("MatMul", ["step", "w_dt"], ["dt"], name="dt_proj"),
+        helper.make_node("Softplus", ["dt"], ["delta"]),
+        helper.make_node("Einsum", ["b", "rows"], ["h"], name="update", equation="lk,ln->kn"),
+        helper.make_node("Einsum", ["c", "h"], ["s"], name="output", equation="lk,kn->ln"),
+        helper.make_node("MatMul", ["s", "w_out"], ["y"], name="out_proj"),
+    ]
+    inputs = [
+        value("x", tokens, 8), value("padded", 1, inner, tokens + 3), value("rows", tokens, inner),
+        value("step", tokens, 2), value("b", tokens, 4), value("c", tokens, 4),
+    ]  # fmt: skip
+    weights = [
+        weight("w_in", 8, 2 * inner), weight("w_conv", inner, 1, 4),
+        weight("w_x", inner, 2 + 2 * 4), weight("w_dt", 2, inner), weight("w_out", inner, 8),
+    ]  # fmt: skip
+    workload = onnx_workload(
+        save(tmp_path / "mamba.onnx", nodes, inputs, [value("y", tokens, 8)], weights)
+    )
+    ours = language_model(shape, "prefill", context=tokens)
+    assert sorted(op.macs * op.count for op in workload.operators) == sorted(
+        op.macs * op.count for op in ours.operators
+    )
+    assert workload.macs == ours.macs
+    assert workload.matmul_parameters == ours.matmul_parameters
+    assert workload.left_out == {"Softplus": tokens * inner}
+
+
+def test_an_einsum_that_is_no_product_of_two_is_refused(tmp_path: Path) -> None:
+    node = helper.make_node("Einsum", ["x"], ["y"], name="trace", equation="ii->i")
+    path = save(tmp_path / "m.onnx", [node], [value("x", 4, 4)], [value("y", 4)], [])
+    with pytest.raises(ValueError, match=r"node trace: only an einsum like .*, got 'ii->i'"):
         onnx_workload(path)
