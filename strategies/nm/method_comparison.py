@@ -43,6 +43,9 @@ class Gain:
     mean: float
     standard_error: float
 
+    def __str__(self) -> str:
+        return f"{self.mean:+.4f} ± {self.standard_error:.4f}" if self.mean == self.mean else ""
+
     @property
     def no_worse(self) -> bool:
         """True unless the loss exceeds one standard error."""
@@ -131,10 +134,11 @@ class MethodComparison:
         }
         row |= {name: self.mean(method, target, name) for name in self.fidelity_metrics}
         for reference in REFERENCES:
-            gain = self.gain(method, reference, target, metric)
-            row[f"gain over {reference}"] = gain.mean
-            row[f"std error ({reference})"] = gain.standard_error
-        row["fewer weights than uniform, equal fidelity"] = self.compression(method, target, metric)
+            row[f"gain over {reference} ± std error"] = str(
+                self.gain(method, reference, target, metric)
+            )
+        fewer = self.compression(method, target, metric)
+        row["weights of uniform at equal fidelity"] = f"{fewer:.2f}x" if fewer == fewer else ""
         row["proven optimal"] = self.mean(method, target, "certified") == 1.0
         return row
 

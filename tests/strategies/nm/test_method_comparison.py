@@ -64,5 +64,7 @@ def test_table_has_a_row_per_measured_pair() -> None:
         (0.6, "owl"),
         (0.6, "retained_saliency"),
     ]
-    assert table[-1]["gain over owl"] == pytest.approx(0.12)
+    assert table[-1]["gain over owl ± std error"] == "+0.1200 ± 0.0100"
+    assert table[-1]["weights of uniform at equal fidelity"] == "1.12x"
+    assert table[0]["gain over owl ± std error"] == ""
     assert table[-1]["proven optimal"] is True
