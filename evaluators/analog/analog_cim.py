@@ -91,6 +91,7 @@ class AnalogCim:
             "flops": 2.0 * tokens * macs,
             "edp_pj_ns": token_pj * tokens * latency,
             "gaussian_residual": np.sqrt(gathered["lost"].sum(axis=1) / designs.model.parameters),
+            "adc_shortfall_bits": gathered["adc_shortfall"].max(axis=1),
             "adc_extrapolated": gathered["unsupported"].sum(axis=1) / conversions,
         }
         violations = {"fits_array": gathered["excess"].max(axis=1)}
@@ -184,7 +185,7 @@ class _ChoiceTable:
         prices = [price_stage(counted, factor, technology) for factor in (0, 1)]
         names = ("time_ns", "area_mm2", "arrays", "conversions", "unsupported")
         columns = {name: getattr(prices[0], name) + getattr(prices[1], name) for name in names}
-        for name in ("busy_ns", "bound_ns"):
+        for name in ("busy_ns", "bound_ns", "adc_shortfall"):
             columns[name] = np.maximum(getattr(prices[0], name), getattr(prices[1], name))
         energy = np.zeros(len(counted.layers))
         for price in prices:

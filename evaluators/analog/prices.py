@@ -26,6 +26,7 @@ class StagePrice:
     Attributes:
         energy_pj: Part of `ENERGY_PARTS` -> all layers, one token.
         bits: ADC resolution.
+        adc_shortfall: Bits that it lacks for the rows summed, >= 0.
         rounds: Conversions one after another in a step.
         step_ns: One analog step, all slices.
         busy_ns: Busiest array, one token, one layer.
@@ -39,6 +40,7 @@ class StagePrice:
 
     energy_pj: dict[str, Floats]
     bits: NDArray[np.int64]
+    adc_shortfall: Floats
     rounds: NDArray[np.int64]
     step_ns: Floats
     busy_ns: Floats
@@ -50,17 +52,17 @@ class StagePrice:
     unsupported: Floats
 
 
-def adc_bits(counts: StageCounts, fixed: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Resolution: ceil(log2(rows summed)), at least 1, unless fixed (> 0)."""
-    by_rule = np.maximum(ceil_log2(counts.rows_summed), 1)
-    return np.clip(np.where(fixed > 0, fixed, by_rule), 1, MAX_ADC_BITS)
+def needed_bits(counts: StageCounts) -> NDArray[np.int64]:
+    """Resolution by the published rule: ceil(log2(rows summed)), at least 1."""
+    return np.clip(ceil_log2(counts.rows_summed), 1, MAX_ADC_BITS)
 
 
 def price_stage(counted: CountedChoices, factor: int, technology: AnalogTechnology) -> StagePrice:
     """Price one stage of all choices."""
     counts, values = counted.stages[factor], counted.values
     constants, precision = technology.constants, technology.precision
-    bits = adc_bits(counts, values["adc_bits"])
+    needed, fixed = needed_bits(counts), values["adc_bits"]
+    bits = np.where(fixed > 0, fixed, needed)
     adc = technology.adc.cost(bits)
     rounds = ceil_div(counts.step_columns, values["adcs_per_array"])
     step = precision.slices * (constants.settle_ns + rounds * adc.time_ns)
@@ -71,6 +73,7 @@ def price_stage(counted: CountedChoices, factor: int, technology: AnalogTechnolo
     return StagePrice(
         energy_pj=_energy(counted, counts, technology, adc),
         bits=bits,
+        adc_shortfall=np.maximum(needed - bits, 0).astype(np.float64),
         rounds=rounds,
         step_ns=step,
         busy_ns=busy,

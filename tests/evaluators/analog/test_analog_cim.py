@@ -306,6 +306,15 @@ def test_flags_conversions_outside_the_adc_law() -> None:
     assert metrics(MODELS["bert"], sar, mapping="dense_b")["adc_extrapolated"] == 0
 
 
+def test_shortfall_counts_the_bits_that_the_rows_need() -> None:
+    pcm = AnalogCim(technology("pcm"))
+    assert metrics(MODELS["bert"], pcm, mapping="linear", adc_bits=5)["adc_shortfall_bits"] == 3
+    assert metrics(MODELS["bert"], pcm, mapping="sparse", adc_bits=5)["adc_shortfall_bits"] == 1
+    for bits in (0, 8):
+        found = metrics(MODELS["bert"], pcm, mapping="linear", adc_bits=bits)
+        assert found["adc_shortfall_bits"] == 0
+
+
 def test_conversions_outside_the_law_can_be_refused() -> None:
     design = one_design(MODELS["bert"], CimChoices(mapping=("dense_b",)))
     refusing = AnalogCim(technology("pcm"), outside_adc_law="refuse")
