@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from evaluators.accelerator.decoder import Decoder, estimated_decoder
 from evaluators.accelerator.intersection import IntersectionRule, SparseOptimization
@@ -15,8 +16,8 @@ from spaces.formats.format_grammar import parse_format
 from spaces.hardware import Hardware, Level
 from spaces.hardware_config import build_hardware
 from spaces.sparsity.sparsity import DensitySpec
-from spaces.workloads.convolution import resnet50
 from spaces.workloads.workload import Operator, Precision, TensorClass, matmul
+from strategies.tasks.instantiate import instantiate
 from tests.evaluators.accelerator.test_traffic import nest
 from tests.evaluators.random_batches import random_batch
 from tests.evaluators.random_nests import THREE_LEVELS, random_mapping
@@ -88,24 +89,48 @@ def test_breakdown_sums_to_the_totals(seed):
     )
 
 
-def big_operators() -> list[Operator]:
-    return [
-        matmul("decode", {"M": 1, "K": 4096, "N": 11008}),
+WORKLOADS = [
+    path
+    for path in sorted((Path(__file__).parents[3] / "conf" / "workload").glob("*.yaml"))
+    if "path: ???" not in path.read_text()
+]
+"""Shipped workloads that read no file of the user's."""
+
+DESIGNS_PER_OPERATOR = 800
+"""130 operators in all, so more than 100,000 designs."""
+
+
+def test_the_workloads_make_a_hundred_thousand_designs():
+    count = sum(len(operators_of(path)) for path in WORKLOADS)
+    assert count * DESIGNS_PER_OPERATOR >= 100_000
+
+
+def operators_of(path: Path) -> tuple[Operator, ...]:
+    return instantiate(OmegaConf.load(path), "workload").operators
+
+
+@pytest.mark.parametrize("path", WORKLOADS, ids=lambda path: path.stem)
+def test_random_designs_of_every_workload_are_finite_and_monotone(path):
+    for seed, operator in enumerate(operators_of(path)):
+        check_random_designs(operator, DESIGNS_PER_OPERATOR, seed)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
         matmul("odd", {"M": 2049, "K": 4096, "N": 50257}),
         matmul("405b", {"M": 2048, "K": 53248, "N": 16384}),
-        matmul(
-            "batched",
-            {"B": 32, "M": 17, "K": 128, "N": 2049},
-            (TensorClass.ACTIVATION, TensorClass.KV),
-        ),
-        *resnet50().operators[:6],
-    ]
+        matmul("million", {"M": 1 << 20, "K": 1 << 20, "N": 1 << 20}),
+    ],
+    ids=lambda operator: f"{operator.name}-{operator.macs:.1e}",
+)
+def test_random_designs_of_huge_operators_are_finite_and_monotone(operator):
+    check_random_designs(operator, 2_000, 11)
 
 
-@pytest.mark.parametrize("operator", big_operators(), ids=lambda operator: operator.name)
-def test_a_hundred_thousand_random_designs_are_finite_and_monotone(operator):
-    """10,000 designs per operator, ten operators: finite, non-negative, monotone in density."""
-    rng = np.random.default_rng(11)
+def check_random_designs(operator: Operator, count: int, seed: int) -> None:
+    """Finite and non-negative, and no cheaper when the weights get denser."""
+    rng = np.random.default_rng(seed)
     names = [tensor.name for tensor in operator.tensors]
     weights = names[1]
     dims = [dimension.name for dimension in operator.tensors[1].dimensions]
@@ -113,7 +138,7 @@ def test_a_hundred_thousand_random_designs_are_finite_and_monotone(operator):
         weights: tuple(parse_format(name, dims) for name in ("None", "bitmap", "rle", "coo"))
     }
     rules = SparseOptimization((IntersectionRule("RF", names[0], (weights,)),))
-    batch = with_formats(random_batch(operator, EDGE, 10_000, rng), 1, 4, rng)
+    batch = with_formats(random_batch(operator, EDGE, count, rng), 1, 4, rng)
     previous = np.zeros(len(batch))
     for density in (0.02, 0.4, 1.0):
         spec = DensitySpec("hypergeometric", density)
