@@ -79,14 +79,22 @@ def _csv_results(file: Path, text: str) -> dict[str, dict[str, float]]:
 
 
 def foreign_rows(paths: Sequence[str], result: StudyResult) -> Rows:
-    """One row per foreign result, and the study's best first: its metrics and ours / theirs."""
+    """One row per foreign result, and the study's best first: its metrics and ours / theirs.
+
+    Metrics of others that are no goal of the study are named, not dropped.
+    """
     best = result.best
     metrics = list(result.goal.metrics)
     ours = {} if best is None else best.metrics
-    rows = [{"result": "this study", **_cells(metrics, ours, ours)}] if ours else []
+    rows: Rows = []
+    if ours:
+        rows.append({"result": "this study", **_cells(metrics, ours, ours), "not compared": None})
     for path in paths:
         for name, values in read_foreign(path).items():
-            rows.append({"result": name, **_cells(metrics, values, ours)})
+            others = ", ".join(metric for metric in values if metric not in metrics)
+            rows.append(
+                {"result": name, **_cells(metrics, values, ours), "not compared": others or None}
+            )
     return rows
 
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from spaces.interchange.accelforge_import import import_accelforge
 from spaces.mappings.design_file import read_design, write_design
 from strategies.reporting.foreign_results import read_foreign
-from strategies.tasks import check_energies, export_design, import_design, show_workload
+from strategies.tasks import check_energies, export_design, import_design, show_workload, study
 from strategies.tasks.instantiate import instantiate
 from strategies.tasks.notebook import compose
 from strategies.tasks.study import check_foreign
@@ -89,6 +89,25 @@ def test_foreign_results(tmp_path: Path) -> None:
     (tmp_path / "paper.csv").write_text("name,metric,value\nchip,energy_pj,five\n")
     with pytest.raises(UserError, match=r"paper.csv:2: value: must be a number"):
         read_foreign(tmp_path / "paper.csv")
+
+
+def test_foreign_results_stand_beside_the_study_in_its_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "paper.csv").write_text(
+        "name,metric,value\ntheir <chip>,energy_pj,5e9\ntheir <chip>,throughput,7\n"
+    )
+    words = ["+experiment=operator_mapping", "strategy=random", "budget.trials=12", "quiet=true"]
+    here = [f"foreign=[{tmp_path}/paper.csv]", f"out_dir={tmp_path}", "name=s", "tracking=none"]
+    study.run(compose([*words, *here]))
+    table = json.loads(capsys.readouterr().out)["tables"]["Other results"]
+    ours, theirs = table
+    assert (ours["result"], theirs["result"]) == ("this study", "their <chip>")
+    assert theirs["energy_pj: ours / this"] == ours["energy_pj"] / 5e9
+    assert (theirs["latency_cycles"], theirs["not compared"]) == (None, "throughput")
+    report = (tmp_path / "s" / "artifacts" / "report.html").read_text()
+    assert "Other results" in report
+    assert "their &lt;chip&gt;" in report
 
 
 def test_foreign_files_are_checked_before_the_search(tmp_path: Path) -> None:
