@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from spaces.validation import nearest
 from strategies.reporting.outcome import Findings
@@ -86,7 +87,7 @@ def foreign_rows(paths: Sequence[str], result: StudyResult) -> Rows:
     best = result.best
     metrics = list(result.goal.metrics)
     ours = {} if best is None else best.metrics
-    rows: Rows = []
+    rows: list[Mapping[str, Any]] = []
     if ours:
         rows.append({"result": "this study", **_cells(metrics, ours, ours), "not compared": None})
     for path in paths:
