@@ -8,6 +8,7 @@ code with the search.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from math import comb, factorial
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,15 @@ from strategies.exact.grid import divisors
 from strategies.exact.search_result import SearchResult
 
 COVERS = (
-    "every tiling of each rank into whole factors over the storage levels",
+    "every tiling of each rank, at each of its listed sizes, into whole factors over the levels",
     "every unrolling of several ranks over each fan-out axis",
     "every loop order, by reuse: loops that change no count are not distinguished",
     "every format offered per tensor and level",
 )
 
+OTHER_PADDING = "padded sizes other than those listed"
+
 EXCLUDES = (
-    "padded (imperfect) tile sizes",
     "a level's tile standing below a tile of the next level inwards",
     "fusion of operators and overlap of their execution",
 )
@@ -37,43 +39,49 @@ RUNS_EXCLUDED = (
     "tensors' outer tiles"
 )
 
-GROWN_RUNS_EXCLUDED = (
-    "under implicit stationarity: an innermost tile that grows in its own relevant ranks only to "
-    "lengthen a run of outer loops over which it stays; and any such run in operators in which a "
-    "rank is irrelevant to two tensors"
-)
+UNPADDED = "padded (imperfect) tile sizes"
 
 
-def exclusions(stationarity: str, mapspace: str) -> list[str]:
+def exclusions(stationarity: str, mapspace: str, padded: bool = False) -> list[str]:
     """What a search of this mapspace does not cover, in words."""
-    if stationarity == "explicit" or mapspace == "even":
-        return list(EXCLUDES)
-    return [*EXCLUDES, GROWN_RUNS_EXCLUDED if mapspace == "uneven_runs" else RUNS_EXCLUDED]
+    words = [OTHER_PADDING if padded else UNPADDED, *EXCLUDES]
+    if mapspace == "even":
+        words.append("bypass, and different places for the tensors of a level")
+    if stationarity == "implicit" and mapspace == "uneven":
+        words.append(RUNS_EXCLUDED)
+    return words
 
 
-def mapspace_size(terms: CostTerms, mapspace: str) -> int:
+def mapspace_size(
+    terms: CostTerms, mapspace: str, sizes: Sequence[Sequence[int]] | None = None
+) -> int:
     """Mappings of the space before any argument: tilings x loop orders x placements x formats.
 
     A rank's prime factors go to the temporal block of a level or to an axis; each block has any
     order of the ranks; each tensor any of the R + 1 places in a block, or bypass.
+
+    Args:
+        terms: What is searched.
+        mapspace: "uneven", "even" or "uneven_runs".
+        sizes: By rank the sizes it may have, see `SearchResult.padding`; None = its own.
     """
     levels, ranks = len(terms.capacity_bits), len(terms.rank_sizes)
     places: int = 1
     formats: int = 1
     slots = levels + sum(len(axes) for axes in terms.fan_out)
     tilings = 1
-    for size in terms.rank_sizes:
-        tilings *= _splits(int(size), slots)
+    for own in sizes or [[int(size)] for size in terms.rank_sizes]:
+        tilings *= sum(_splits(size, slots) for size in own)
     orders: int = factorial(ranks) ** levels
+    for row in terms.format_choices:
+        for ids in row:
+            formats *= len(ids)
     if mapspace == "even":
-        return int(tilings * orders)
+        return int(tilings * orders * formats)
     for t, level in np.ndindex(len(terms.relevant), levels):
         if level > 0:
             kept = (ranks + 1) * int(terms.may_keep[t, level])
             places *= max(1, kept + int(not terms.must_keep[t, level]))
-    for row in terms.format_choices:
-        for ids in row:
-            formats *= len(ids)
     return int(tilings * orders * places * formats)
 
 
@@ -100,10 +108,11 @@ def certificate(
     Args:
         terms: What was searched.
         found: The result.
-        mapspace: "uneven" or "even".
+        mapspace: "uneven", "even" or "uneven_runs".
         problem: Names the operator and the accelerator, so that a checker can build the evaluator.
     """
     best = found.mapping
+    padded = any(len(own) > 1 for own in found.padding)
     place = int(found.values.argmin()) if best is not None else -1
     return {
         "model_version": MODEL_VERSION,
@@ -113,8 +122,11 @@ def certificate(
         "space": {
             "mapspace": mapspace,
             "covers": list(COVERS),
-            "excludes": exclusions(terms.stationarity, mapspace),
-            "mappings": str(mapspace_size(terms, mapspace)),
+            "excludes": exclusions(terms.stationarity, mapspace, padded),
+            "sizes": {
+                name: list(own) for name, own in zip(terms.rank_names, found.padding, strict=True)
+            },
+            "mappings": str(mapspace_size(terms, mapspace, found.padding)),
         },
         "certified": found.certified,
         "lower_bound": found.lower_bound if best is not None else None,

@@ -12,7 +12,7 @@ from strategies.exact.case import Case
 from strategies.exact.even import scan_even, spread_floors
 from strategies.exact.grid import FloatArray, IntArray
 from strategies.exact.leaves import Leaves
-from strategies.exact.scan import Setting
+from strategies.exact.scan import Setting, gathered
 from strategies.exact.tables import OuterTable, Surroundings, leaf_coefficients
 
 
@@ -60,7 +60,8 @@ def _parts(case: Case, leaves: Leaves, setting: Setting, around: Surroundings) -
         words=np.concatenate([np.zeros_like(leaves.words), leaves.words]),
     )
     found = leaf_coefficients(case.costs, case.machine, twice, around, parents=(1,))[:, :, 1]
-    made, active = setting.computes[-1, -1, 2:]
+    group = float(setting.share2[case.machine.output])
+    made, active = (gathered(fraction, group) for fraction in setting.computes[-1, -1, 2:])
     parts = found[:, :, 0] + (made - active) * found[:, :, 1] + active * found[:, :, 2]
     return np.ascontiguousarray(np.stack([parts[:n], parts[n:]], axis=2))
 

@@ -24,13 +24,14 @@ from spaces.mappings.dataflow import MappingRules
 from strategies.exact.archive import KNOWN, PARETO, Archive, new_archive
 from strategies.exact.case import Case, build_case, has_single_reuse
 from strategies.exact.constraints import check_covered, constrained_terms
+from strategies.exact.exclusion import describe_exclusion
 from strategies.exact.grid import IntArray
 from strategies.exact.incumbents import Incumbents
 from strategies.exact.mapping_builder import build_mappings
 from strategies.exact.plans import Doubt, plan_of
 from strategies.exact.prices import Choices, remember_tiles
 from strategies.exact.search_result import OBJECTIVES, SearchResult, objective_values
-from strategies.exact.stages import Stage, add_stages, describe_exclusion, stages_of
+from strategies.exact.stages import Stage, add_stages, stages_of
 from strategies.exact.sweep import MapSpace, Sweep, sweep
 
 MAPSPACES = ("uneven", "even", "uneven_runs")
@@ -165,7 +166,8 @@ class _Search:
             else:
                 doubts.append(doubt)
         if not n and not self._reason:
-            self._reason = describe_exclusion(case, terms)
+            limits = self._space.minimum_tile, self._space.rules
+            self._reason = describe_exclusion(case, terms, *limits)
         return _split(part, doubts[0], bound) if doubts else []
 
     def _fill(self, case: Case) -> tuple[Archive, np.ndarray]:

@@ -56,26 +56,3 @@ def add_stages(one: tuple[Stage, ...], other: tuple[Stage, ...]) -> tuple[Stage,
         Stage(a.name, a.entered + b.entered, a.cut + b.cut, a.bound)
         for a, b in zip(one, other, strict=True)
     )
-
-
-def describe_exclusion(case: Case, terms: CostTerms) -> str:
-    """Which rule excludes every mapping, and by how much.
-
-    With tiles of one element every fan-out fits, so only capacity and placement can exclude all.
-    """
-    for level in range(1, case.levels):
-        masks = np.flatnonzero(case.machine.masks[level])
-        room = float(case.machine.capacity[level])
-        if room < 0:
-            return f"capacity of level {level}: what stays there takes {-room:.0f} bits too many"
-        if not len(masks):
-            broken = np.flatnonzero(terms.must_keep[:, level] & ~terms.may_keep[:, level])
-            return f"level {level} must keep tensors {broken.tolist()} but may not"
-        unit = case.costs.elements[:, 0] * case.costs.own_bits[:, level, 0]
-        need = min(float(sum(unit[t] for t in range(case.tensors) if m >> t & 1)) for m in masks)
-        if need > room:
-            return (
-                f"capacity of level {level}: the smallest tiles it must keep take {need:.0f} bits, "
-                f"it has {room:.0f} ({need / room - 1:.0%} over)"
-            )
-    return "tiles of the levels exclude each other: no joint tiling fits every capacity"

@@ -134,16 +134,22 @@ def with_formats(accelerator: SparseAccelerator, batch: MappingBatch) -> Iterato
 
 
 def all_costs(
-    accelerator: SparseAccelerator, sizes: Sequence[Sequence[int]] | None = None
+    accelerator: SparseAccelerator,
+    sizes: Sequence[Sequence[int]] | None = None,
+    even: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Energy and latency of every valid mapping, shape (n,) each.
 
     Args:
         accelerator: The problem.
         sizes: By rank the sizes it may be padded to; None = its own.
+        even: Only mappings in which every level keeps all tensors at one place.
     """
     energy, cycles = [np.zeros(0)], [np.zeros(0)]
     for bare in every_mapping(accelerator, own_sizes(accelerator) if sizes is None else sizes):
+        if even:
+            together = (bare.keep_at == bare.keep_at[:, :1]) & (bare.keep_at != BYPASS)
+            bare = bare.take(np.flatnonzero(together.all(axis=(1, 2))))
         for batch in with_formats(accelerator, bare):
             found = accelerator.evaluate(batch)
             good = np.ones(len(batch), dtype=bool)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,6 +57,24 @@ def random_problem(seed: int) -> SmallProblem:
             problem = SmallProblem(problem.accelerator, sizes, more)
         if size_of_enumeration(problem.accelerator, problem.sizes) <= EVALUATIONS:
             return problem
+
+
+def random_even_problem(seed: int) -> SmallProblem:
+    """A matrix product on three levels that all keep everything, as the even mapspace asks for."""
+    rng = np.random.default_rng([seed, 9])
+    while True:
+        kind = "matmul" if rng.random() < 0.7 else "batched"
+        problem = _draw(rng, kind, sparse=bool(rng.random() < 0.6))
+        levels = problem.accelerator.hardware.levels
+        if len(levels) == 3:
+            break
+    kept = tuple(replace(level, must_keep=frozenset(CLASSES), may_keep=None) for level in levels)
+    hardware = replace(problem.accelerator.hardware, levels=kept)
+    return replace(
+        problem,
+        accelerator=replace(problem.accelerator, hardware=hardware),
+        features=problem.features | {"even"},
+    )
 
 
 def _operator(rng: np.random.Generator, kind: str) -> Operator:

@@ -19,7 +19,7 @@ from strategies.exact.exact_search import exact_search
 from strategies.exact.search_result import SearchResult
 from tests.strategies.comparison import differences
 from tests.strategies.mapping_oracle import all_costs
-from tests.strategies.small_problems import random_problem
+from tests.strategies.small_problems import random_even_problem, random_problem
 
 FORMATS = ("B(K,N)", "UOP(K)-CP(N)", "RLE(K,N)", "B(K)-B(N:4)")
 
@@ -31,6 +31,15 @@ def test_optimum_and_front_equal_enumeration(seed: int) -> None:
     terms = problem.accelerator.cost_terms()
     for objective in ("energy", "latency", "edp", "pareto"):
         found = exact_search(terms, objective, "uneven_runs", padding=problem.sizes)
+        assert differences(problem, found, costs) == []
+
+
+@pytest.mark.parametrize("seed", [*range(12), 38])
+def test_even_optimum_equals_enumeration(seed: int) -> None:
+    problem = random_even_problem(seed)
+    costs = all_costs(problem.accelerator, problem.sizes, even=True)
+    for objective in ("energy", "edp"):
+        found = exact_search(problem.accelerator.cost_terms(), objective, "even")
         assert differences(problem, found, costs) == []
 
 
