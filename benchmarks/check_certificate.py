@@ -25,7 +25,6 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.mapping_attack import Attack, as_batch
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from evaluators.evaluation import MODEL_VERSION, Evaluation
 from spaces.formats.compression_format import UNCOMPRESSED
@@ -33,6 +32,7 @@ from spaces.formats.format_grammar import parse_format
 from spaces.hardware_config import build_hardware
 from spaces.sparsity.sparsity import DensitySpec
 from spaces.workloads.workload import matmul
+from tests.strategies.mapping_attack import Attack, as_batch
 from tests.strategies.mapping_oracle import all_costs, size_of_enumeration
 
 TOLERANCE = 1e-9

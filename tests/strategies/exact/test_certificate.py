@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from benchmarks.check_certificate import build_evaluator, check, objective
-from benchmarks.mapping_attack import as_batch
 from strategies.exact.certificate import certificate, write_certificate
 from strategies.exact.exact_search import exact_search
+from tests.strategies.mapping_attack import as_batch
 
 HARDWARE = str(Path(__file__).parents[3] / "conf" / "hardware" / "edge.yaml")
 PROBLEM: dict[str, Any] = {

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluators.accelerator.decoder import ESTIMATED_DECODER
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from spaces.hardware import Hardware, Level
 from spaces.mappings.dataflow import Dataflow, mapping_rules
@@ -68,13 +67,3 @@ def test_lanes_that_no_tile_can_fill_are_named() -> None:
         "minimum_utilisation 1: the tiles of level 1 that fill the lanes take 128 bits"
         in reason(crowded, rules=rules)
     )
-
-
-def test_what_cost_terms_cannot_say_is_refused_by_name() -> None:
-    accelerator = part()
-    slow = SparseAccelerator(OPERATOR, accelerator.hardware, decoder=ESTIMATED_DECODER)
-    with pytest.raises(ValueError, match=r"decoder\.elements_per_cycle must be .* got 64"):
-        slow.cost_terms()
-    hard = SparseAccelerator(OPERATOR, accelerator.hardware, capacity_confidence=0.9)
-    with pytest.raises(ValueError, match=r"capacity_confidence must be .* got 0\.9"):
-        hard.cost_terms()
