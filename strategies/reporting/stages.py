@@ -45,12 +45,12 @@ def funnel_figure(rows: Rows) -> Figure:
     axes.set_axisbelow(True)
     names = [str(row["stage"]) for row in rows]
     came_in, went_on = ([int(row[what]) for row in rows] for what in ("in", "on"))
-    axes.barh(names, came_in, color=GREY, alpha=0.45, label="came in")
-    axes.barh(names, went_on, color=PALETTE[0], height=0.5, label="went on")
+    axes.barh(names, came_in, color=GREY, alpha=0.45, height=0.55, label="came in")
+    axes.barh(names, went_on, color=PALETTE[0], height=0.35, label="went on")
     for place, row in enumerate(rows):
         axes.annotate(
             f"{row['on']:,} of {row['in']:,}; cut by {row['cut by']}",
-            (1.0, place), xytext=(4, -16), textcoords="offset points", fontsize=7,
+            (1.0, place), xytext=(4, -21), textcoords="offset points", fontsize=7,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlim(left=0.8)
