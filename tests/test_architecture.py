@@ -81,6 +81,15 @@ def test_no_utils_modules() -> None:
             assert not {"utils", "helpers", "manager"} & set(path.stem.split("_")), path
 
 
+def test_kernels_are_compiled_in_one_place() -> None:
+    """Elsewhere numba would keep machine code of other files' older sources."""
+    for folder in ALLOWED:
+        for path in source_files(folder):
+            if path != ROOT / "spaces" / "compiled.py":
+                names = imported_modules(path)
+                assert not [name for name in names if name.split(".")[0] == "numba"], path
+
+
 def test_command_line_loads_nothing_heavy() -> None:
     code = f"import run, sys; print(sorted({HEAVY!r} & set(sys.modules)))"
     result = subprocess.run(
