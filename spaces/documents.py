@@ -109,11 +109,16 @@ def line_of(text: str, field: str) -> int:
     >>> line_of("a: {b: 1}\\nnest:\\n- x\\n- for K in 4\\n", "nest[1]")
     4
     """
+    return found_line(text, field) or 1
+
+
+def found_line(text: str, field: str) -> int | None:
+    """As `line_of`; None where not even the first key of the field is there."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:  # JSON with tabs
-        return 1
-    line, rest = 1, field
+        return None
+    line, rest = None, field
     if node is not None and _below(node, rest) is None:
         rest = rest.partition(".")[2]
     while node is not None and rest:

@@ -6,7 +6,7 @@ adds what the user asks of it: phase, batch, context length and word widths.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -112,32 +112,43 @@ def language_model(
     )
 
 
-SOFTMAX_OPERATIONS = 5
-"""Per score: maximum, difference, exponential, sum, quotient."""
+LEFT_OUT: Mapping[str, tuple[tuple[str, str, int], ...]] = {
+    "attention_scores": (("softmax", "result", 5),),
+    **dict.fromkeys(("q_proj", "up_proj", "gate_up_proj", "router"), (("norm", "input", 4),)),
+    **dict.fromkeys(("down_proj", "expert_down_proj"), (("activation_function", "inputs", 1),)),
+    "in_proj": (("norm", "input", 4),),
+    "conv1d": (("activation_function", "result", 1),),
+    "dt_proj": (("activation_function", "result", 1),),
+    "scan_update": (("state decay", "product", 3),),
+    "out_proj": (("activation_function", "inputs", 1),),
+}
+"""Operator -> what is left out around it: kind, elements counted, operations of each.
 
-NORM_OPERATIONS = 4
-"""Per element of an RMS norm: square, sum, scale, weight; a layer norm needs two more."""
+Softmax: maximum, difference, exponential, sum, quotient. Norm (RMS; a layer norm needs two more):
+square, sum, scale, weight. State decay: exponential and two products. `input` is counted once per
+layer, `inputs` once per run.
+"""
 
 
 def left_out_operations(operators: Sequence[Operator]) -> dict[str, int]:
-    """Operations of a transformer that are no products, by kind, counted from its operators.
+    """Operations of a model that are no products, by kind, counted from its operators.
 
-    A softmax over every attention score, a norm in front of every block that starts with a query
-    or an up projection, and one operation per element of an activation function's result.
+    >>> from spaces.workloads.workload import matmul
+    >>> left_out_operations([matmul("down_proj", {"M": 1, "K": 8, "N": 2}, count=3)])
+    {'activation_function': 24}
     """
-    counts = {"softmax": 0, "norm": 0, "activation_function": 0}
+    counts: dict[str, int] = {}
     for operator in operators:
-        stem = operator.name.rsplit(".", 1)[-1]
-        results = operator.tensor_elements(operator.output.name) * operator.count
-        if stem == "attention_scores":
-            counts["softmax"] += SOFTMAX_OPERATIONS * results
-        if stem in ("q_proj", "up_proj", "gate_up_proj", "router"):
-            inputs = operator.ranks["M"] * operator.ranks["K"] * len(operator.layers)
-            counts["norm"] += NORM_OPERATIONS * inputs
-        if stem in ("down_proj", "expert_down_proj"):
-            elements = operator.ranks["M"] * operator.ranks["K"] * operator.count
-            counts["activation_function"] += elements
-    return {kind: count for kind, count in counts.items() if count}
+        for kind, counted, each in LEFT_OUT.get(operator.name.rsplit(".", 1)[-1], ()):
+            inputs = operator.tensor_elements(operator.tensors[0].name)
+            elements = {
+                "result": operator.tensor_elements(operator.output.name) * operator.count,
+                "input": inputs * len(operator.layers),
+                "inputs": inputs * operator.count,
+                "product": operator.macs * operator.count,
+            }
+            counts[kind] = counts.get(kind, 0) + each * elements[counted]
+    return counts
 
 
 def layered(operator: Operator, layers: int, calls: int = 1) -> Operator:

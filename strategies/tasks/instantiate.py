@@ -18,7 +18,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from spaces.validation import nearest
+from spaces.validation import FieldError, nearest
 from strategies.problem import Problem
 from strategies.strategy import Strategy
 
@@ -186,9 +186,9 @@ def _check_arguments(
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         for name in sorted(own):
             if name not in parameters:
-                raise ValueError(
-                    f"{path}: {target.__name__} has no argument {name!r}{nearest(name, parameters)}"
-                )
+                hint = nearest(name, parameters)
+                message = f"{path}: {target.__name__} has no argument {name!r}{hint}"
+                raise FieldError(message, f"{path}.{name}")
     if mapping.get("_partial_"):
         return
     for name, parameter in parameters.items():

@@ -33,7 +33,7 @@ def run(config: DictConfig) -> None:
         "workload": workload.name,
         "MACs": workload.macs,
         "parameters": workload.parameters,
-        "share not modelled": workload.left_out_share,
+        "share not modelled": workload.left_out_share if workload.left_out else None,
     }
     if config.quiet:
         print(json.dumps({"operators": operators, "left_out": left_out, "totals": totals}))
@@ -44,4 +44,6 @@ def run(config: DictConfig) -> None:
     print_table(console, "Operators", operators)
     if left_out:
         print_table(console, "Not modelled", left_out)
+    else:
+        console.print("What this workload leaves out is not known: it lists products only.")
     print_table(console, "Totals", [totals])

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from spaces.validation import nearest
+from spaces.documents import found_line
+from spaces.validation import FieldError, nearest
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent.parent / "conf"
 EXIT_USER_ERROR = 2
@@ -61,7 +62,36 @@ def describe_error(error: BaseException, arguments: Sequence[str] = ()) -> str:
     if isinstance(error, PermissionError) and error.filename:
         return f"{error.filename!r} cannot be written or read: permission denied"
     text = " ".join(str(error).split())
+    if isinstance(error, FieldError):
+        return f"{_config_place(error.field)}{text}"
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"
+
+
+def _config_place(field: str) -> str:
+    """`file:line: ` of a field that a file of a configuration group states; empty for others.
+
+    The last group that the field names counts: `evaluator.model.hardware.levels` is what the group
+    `hardware` says. What the command line says is in no file.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return ""
+    hydra, parts = HydraConfig.get(), field.split(".")
+    choices = hydra.runtime.choices
+    start = max((i for i, part in enumerate(parts) if part in choices), default=-1)
+    group, key = parts[max(start, 0)], ".".join(parts[start + 1 :])
+    stated = [word.partition("=")[0].lstrip("+") for word in hydra.overrides.task if "." in word]
+    touched = [name for name in stated if name.startswith(f"{group}.")]
+    whole = f"{group}.{key}"
+    if start < 0 or any(whole.startswith(name) or name.startswith(whole) for name in touched):
+        return ""
+    for source in hydra.runtime.config_sources:
+        file = Path(source.path) / group / f"{choices[group]}.yaml"
+        if source.schema == "file" and file.is_file():
+            line = found_line(file.read_text(encoding="utf-8"), key)
+            return f"{file}:{line}: " if line else ""
+    return ""
 
 
 def _missing_config(error: BaseException) -> str:
