@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from spaces.documents import found_line
 from spaces.validation import FieldError, nearest
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent.parent / "conf"
@@ -74,6 +73,8 @@ def _config_place(field: str) -> str:
     `hardware` says. What the command line says is in no file.
     """
     from hydra.core.hydra_config import HydraConfig
+
+    from spaces.documents import found_line
 
     if not HydraConfig.initialized():
         return ""
