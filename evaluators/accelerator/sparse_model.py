@@ -14,9 +14,16 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from evaluators.accelerator.decoder import NO_DECODER, Decoder
+from evaluators.accelerator.format_dominance import BoolArray, dominance, undominated
 from evaluators.accelerator.intersection import NO_OPTIMIZATION, SparseOptimization
-from evaluators.accelerator.model_report import comparison_rows, explain_model
+from evaluators.accelerator.model_report import (
+    comparison_rows,
+    energy_breakdown,
+    explain_model,
+)
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from evaluators.accelerator.technology import Technology
 from spaces.formats.compression_format import UNCOMPRESSED, Format
@@ -186,16 +193,30 @@ class SparseModel:
         Each alternative gives format ids per (tensor, level), and stores every compressed tensor
         in one of the offered formats: at the outermost level always, at inner levels either in the
         same format or decoded. Transcoding from one compressed format to another is not offered.
+        Formats that another offered one beats for every tile are left out: no optimum needs them.
         """
         operator = self.operators[part]
         inner = len(self.hardware.levels) - 1
         options = []
-        for tensor in operator.tensors:
+        for t, tensor in enumerate(operator.tensors):
             ids: tuple[int, ...] = (0,)
             if self._coded(operator, tensor):
                 ids = self.chosen_ids(decisions, tensor.tensor_class.value)
+            if len(ids) > 1:
+                ids = undominated(ids, self._dominance(part)[t])
             options.append([((i,), *(tuple(sorted({0, i})),) * inner) for i in ids])
         return tuple(product(*options))
+
+    def _dominance(self, part: int) -> tuple[BoolArray, ...]:
+        problem = self.problems[part]
+        if problem not in self._dominances:
+            self._dominances[problem] = dominance(self.parts[part])
+        return self._dominances[problem]
+
+    @cached_property
+    def _dominances(self) -> dict[Hashable, tuple[BoolArray, ...]]:
+        """Problem -> which formats beat which; a memory of pure values."""
+        return {}
 
     def chosen_ids(self, decisions: Mapping[str, Any], tensor_class: str) -> tuple[int, ...]:
         """Ids of the formats that the decisions offer to a tensor class, ascending."""
@@ -221,6 +242,28 @@ class SparseModel:
             "energy_j_per_token": energy_j / tokens,
             "area_mm2": self.parts[0].area_mm2,
         }
+
+    def level_energies(self, found: Sequence[MappingBatch]) -> dict[str, float]:
+        """Storage level -> energy of its accesses in one run of the model [pJ]."""
+        explained = [part.explain(each) for part, each in zip(self.parts, found, strict=True)]
+        parts = energy_breakdown(self.operators, explained)
+        return {name: sum(parts[name].values()) for name in self.hardware.level_names}
+
+    def stored_bits(self, decisions: Mapping[str, Any]) -> float:
+        """Bits of the sparse tensors, each encoded as a whole in its best offered format.
+
+        What the model needs at rest; tiles that a mapping cuts are encoded apart, see `tile_bits`
+        of `CostTerms`.
+        """
+        total = 0.0
+        for operator, part in zip(self.operators, self.parts, strict=True):
+            terms = part.cost_terms()
+            for t, tensor in enumerate(operator.tensors):
+                if self._coded(operator, tensor):
+                    ids = np.array(self.chosen_ids(decisions, tensor.tensor_class.value))
+                    bits = terms.tile_bits(t, 0, ids, terms.rank_sizes[None]).sum(axis=-1)
+                    total += operator.count * float(bits.min())
+        return total
 
     def comparisons(
         self, decisions: Mapping[str, Any]

@@ -14,13 +14,21 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from evaluators.evaluation import Evaluation
+from evaluators.evaluation import Evaluation, FloatArray
 from spaces.sparsity.sparsity import SparsityProfile
 from spaces.workloads.workload import Workload
-from strategies.nested_search import InnerSearch, NestedSearch, SeparableModel, decision_rows
+from strategies.nested_search import (
+    InnerSearch,
+    NestedSearch,
+    PartResult,
+    SeparableModel,
+    decision_rows,
+)
 
-METRIC = "memory_energy_pj"
 PJ_PER_MJ = 1e9
+
+ACCOUNTS = {"": "all storage levels", "off-chip ": "off-chip accesses alone"}
+"""What counts as memory energy, by the prefix of its metrics: tools differ in it."""
 
 
 class FormatModel(SeparableModel, Protocol):
@@ -28,6 +36,10 @@ class FormatModel(SeparableModel, Protocol):
 
     def reference_decisions(self, goal: str) -> Mapping[str, Mapping[str, Any]]:
         """Case -> shared decisions; the last case offers every format."""
+        ...
+
+    def level_energies(self, found: Sequence[Any]) -> Mapping[str, float]:
+        """Storage level, outermost first -> energy of its accesses in one run [pJ]."""
         ...
 
 
@@ -41,10 +53,11 @@ class ModelFactory(Protocol):
 
 @dataclass
 class FormatSavings:
-    """Evaluator of the column `scenario`, "MODEL ZEROS": what hierarchical formats save there.
+    """Evaluator of the column `scenario`, "MODEL ZEROS": what formats chosen per tensor save there.
 
-    Metrics: `memory_energy_mj` with every format offered, `saving over CASE` per fixed case,
-    and `mean saving` over the stated baselines.
+    Metrics: `memory_energy_mj` with every format offered, `saving over CASE` per fixed case, and
+    `mean saving` over the stated baselines; the same of off-chip energy alone, under the same
+    mappings, prefixed `off-chip `.
 
     Attributes:
         workloads: Name -> workload.
@@ -63,102 +76,141 @@ class FormatSavings:
     stated: Sequence[str]
     published_percent: float
     goal: str = "energy"
-    _scenarios: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict, init=False)
+    _scenarios: dict[tuple[str, str], dict[str, LevelEnergies]] = field(
+        default_factory=dict, init=False
+    )
 
     def evaluate(self, designs: Mapping[str, Any]) -> Evaluation:
         """Savings of n scenarios; a model without a valid mapping is infeasible."""
-        rows = [self._metrics(row) for row in scenarios(designs)]
-        return Evaluation(
-            {name: np.array([row[name] for row in rows], float) for name in rows[0]},
-            {
-                "no_valid_mapping": np.array(
-                    [not np.isfinite(r["mean saving"]) for r in rows], float
-                )
-            },
-        )
+        rows = [self._metrics(self._energies(row)) for row in scenarios(designs)]
+        metrics = {name: np.array([row[name] for row in rows], float) for name in rows[0]}
+        invalid = ~np.isfinite(metrics["mean saving"])
+        return Evaluation(metrics, {"no_valid_mapping": invalid.astype(float)})
 
     def explain(self, design: Mapping[str, Any]) -> Mapping[str, Any]:
         """Memory energy of every case of one scenario."""
         (row,) = scenarios(design)
         energies = self._energies(row)
-        *_, ours = energies
+        *_, ours = energies.values()
         table = [
             {
                 "format": case,
-                "memory_energy_mj": energy / PJ_PER_MJ,
-                "saved by choosing": percent(1.0 - energies[ours] / energy),
+                "memory_energy_mj": found.memory_pj / PJ_PER_MJ,
+                "saved by choosing": percent(1.0 - ours.memory_pj / found.memory_pj),
+                "off_chip_energy_mj": found.off_chip_pj / PJ_PER_MJ,
+                "off-chip saved": percent(1.0 - ours.off_chip_pj / found.off_chip_pj),
             }
-            for case, energy in energies.items()
+            for case, found in energies.items()
         ]
         title = f"{row['model']}, {row['zeros']}: formats with their own best mappings"
-        return {"metrics": self._metrics(row), "tables": {title: table}}
+        return {"metrics": self._metrics(energies), "tables": {title: table}}
 
-    def survey(self, designs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Savings per scenario, their means per model and baseline, and a heat map."""
-        rows: list[dict[str, Any]] = [{**row, **self._metrics(row)} for row in scenarios(designs)]
-        shown = [key for key in rows[0] if key.startswith(("saving", "mean"))]
-        shown_rows = [
+    def survey(
+        self, designs: Mapping[str, Any], metrics: Mapping[str, FloatArray]
+    ) -> Mapping[str, Any]:
+        """Savings per scenario, means per model, zeros and account of energy, and a heat map."""
+        rows: list[dict[str, Any]] = [
+            {**label, **{name: float(values[index]) for name, values in metrics.items()}}
+            for index, label in enumerate(scenarios(designs))
+        ]
+        models, zeros = list(self.workloads), list(self.profiles)
+        rows.sort(key=lambda row: (models.index(row["model"]), zeros.index(row["zeros"])))
+        tables = {"Memory energy saved by choosing formats per tensor": self._shown(rows)}
+        for prefix, meaning in ACCOUNTS.items():
+            tables[f"Mean per model, {meaning}"] = [
+                *self._means(rows, "model", prefix),
+                self._published(rows[0], prefix),
+            ]
+        tables["Mean per structure of zeros, all storage levels"] = self._means(rows, "zeros", "")
+        places = {"x": "zeros", "y": "model", "colour": "mean saving", "number": "mean saving"}
+        return {"tables": tables, "heat_maps": {"format_savings": {"rows": rows, **places}}}
+
+    def _shown(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return [
             {
                 "model": row["model"],
                 "zeros": row["zeros"],
                 "memory_energy_mj": row["memory_energy_mj"],
-                **{key: percent(float(row[key])) for key in shown},
+                **{key: percent(row[key]) for key in _savings(row, "")},
+                "off-chip mean saving": percent(row["off-chip mean saving"]),
             }
             for row in rows
         ]
-        stated = ", ".join(self.stated)
-        return {
-            "tables": {
-                "Memory energy saved by hierarchical formats, per scenario": shown_rows,
-                f"Mean per model (mean saving: over {stated})": self._means(rows, shown),
-            },
-            "heat_maps": {
-                "format_savings": {
-                    "rows": rows,
-                    "x": "zeros",
-                    "y": "model",
-                    "colour": "mean saving",
-                    "number": "mean saving",
-                }
-            },
-        }
 
     def _means(
-        self, rows: Sequence[Mapping[str, Any]], shown: Sequence[str]
+        self, rows: Sequence[Mapping[str, Any]], by: str, prefix: str
     ) -> list[dict[str, str]]:
         groups = {
-            name: [row for row in rows if row["model"] == name]
-            for name in dict.fromkeys(row["model"] for row in rows)
+            name: [row for row in rows if row[by] == name]
+            for name in dict.fromkeys(row[by] for row in rows)
         }
-        table = [
-            {"model": name, **{key: percent(fmean(row[key] for row in some)) for key in shown}}
-            for name, some in {**groups, "all models": rows}.items()
+        return [
+            {
+                by: name,
+                "scenarios": str(len(some)),
+                **{
+                    key.removeprefix(prefix): percent(fmean(row[key] for row in some))
+                    for key in _savings(rows[0], prefix)
+                },
+            }
+            for name, some in {**groups, "all": list(rows)}.items()
         ]
-        published = dict.fromkeys(shown, "not stated")
-        published["mean saving"] = f"+{self.published_percent:.2f} %"
-        return [*table, {"model": "published (SnipSnap)", **published}]
 
-    def _metrics(self, row: Mapping[str, Any]) -> dict[str, float]:
-        energies = self._energies(row)
+    def _published(self, row: Mapping[str, Any], prefix: str) -> dict[str, str]:
+        names = [key.removeprefix(prefix) for key in _savings(row, prefix)]
+        stated = {"mean saving": f"+{self.published_percent:.2f} %"}
+        unknown = dict.fromkeys(["scenarios", *names], "not stated")
+        return {"model": "published (SnipSnap)", **unknown, **stated}
+
+    def _metrics(self, energies: Mapping[str, LevelEnergies]) -> dict[str, float]:
         *fixed, ours = energies
-        saved = {case: 1.0 - energies[ours] / energies[case] for case in fixed}
-        return {
-            "memory_energy_mj": energies[ours] / PJ_PER_MJ,
-            **{f"saving over {case}": value for case, value in saved.items()},
-            "mean saving": fmean(saved[case] for case in self.stated),
-        }
+        metrics: dict[str, float] = {}
+        for prefix, name, pj in (
+            ("", "memory_energy_mj", {k: v.memory_pj for k, v in energies.items()}),
+            ("off-chip ", "off_chip_energy_mj", {k: v.off_chip_pj for k, v in energies.items()}),
+        ):
+            saved = {case: 1.0 - pj[ours] / pj[case] for case in fixed}
+            metrics[name] = pj[ours] / PJ_PER_MJ
+            metrics |= {f"{prefix}saving over {case}": value for case, value in saved.items()}
+            metrics[f"{prefix}mean saving"] = fmean(saved[case] for case in self.stated)
+        return metrics
 
-    def _energies(self, row: Mapping[str, Any]) -> dict[str, float]:
-        """Memory energy per case, the last with every format offered."""
-        key = str(row["model"]), str(row["zeros"])
+    def _energies(self, row: Mapping[str, str]) -> dict[str, LevelEnergies]:
+        """Energies per case, the last with every format offered."""
+        key = row["model"], row["zeros"]
         if key not in self._scenarios:
             model = self.model(workload=self.workloads[key[0]], sparsity=self.profiles[key[1]])
             nested = NestedSearch(model, self.search)
             self._scenarios[key] = {
-                case: float(model.total([r.metrics for r in nested.parts_of(decisions)])[METRIC])
+                case: _level_energies(model, nested.parts_of(decisions))
                 for case, decisions in model.reference_decisions(self.goal).items()
             }
         return self._scenarios[key]
+
+
+@dataclass(frozen=True)
+class LevelEnergies:
+    """Energy of one run of a model.
+
+    Attributes:
+        memory_pj: Of all storage levels.
+        off_chip_pj: Of the outermost one.
+    """
+
+    memory_pj: float
+    off_chip_pj: float
+
+
+def _level_energies(model: FormatModel, found: Sequence[PartResult]) -> LevelEnergies:
+    if any(result.design is None for result in found):
+        return LevelEnergies(np.inf, np.inf)
+    outermost, *inner = model.level_energies([result.design for result in found]).values()
+    return LevelEnergies(outermost + sum(inner), outermost)
+
+
+def _savings(row: Mapping[str, Any], prefix: str) -> list[str]:
+    """Names of the savings under one account of energy."""
+    return [key for key in row if key.startswith((f"{prefix}saving over", f"{prefix}mean saving"))]
 
 
 def scenarios(designs: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -56,12 +56,20 @@ def test_equal_problems_share_an_evaluator() -> None:
 def test_alternatives_store_a_tensor_in_one_of_the_offered_formats_or_decode_it() -> None:
     model = make_model()
     names = model.names["weight"]
-    weights = [alternative[1] for alternative in model.alternatives(DECISIONS, 0)]
-    ids = sorted((names.index("bitmap"), names.index("csr")))
-    assert weights == [((i,), (0, i), (0, i)) for i in ids]
+    decisions = DECISIONS | {"weight_format_2": "none"}
+    weights = [alternative[1] for alternative in model.alternatives(decisions, 0)]
+    ids = sorted((names.index("bitmap"), names.index("none")))
+    assert weights == [((i,), *[tuple(sorted({0, i}))] * 2) for i in ids]
     dense = ((0,), (0,), (0,))
     assert {alternative[0] for alternative in model.alternatives(DECISIONS, 0)} == {dense}
     assert model.alternatives(DECISIONS, 2) == ((dense, dense, dense),)  # no zeros in the cache
+
+
+def test_a_format_beaten_for_every_tile_is_no_alternative() -> None:
+    """At 30 % coordinates take more bits than a bitmap of the same tile, whatever it is."""
+    model = make_model()
+    bitmap = model.names["weight"].index("bitmap")
+    assert [alternative[1][0] for alternative in model.alternatives(DECISIONS, 0)] == [(bitmap,)]
 
 
 def test_totals_add_up_over_runs() -> None:
