@@ -176,7 +176,11 @@ class NestedSearch:
 
     def parts_of(self, decisions: Decisions) -> list[PartResult]:
         """The best design of every part under one set of decisions."""
-        return self._solved([(self.model, decisions)])[0]
+        return self.parts_of_each([decisions])[0]
+
+    def parts_of_each(self, decisions: Sequence[Decisions]) -> list[list[PartResult]]:
+        """The best designs under several sets at once: what one search proves bounds the others."""
+        return self._solved([(self.model, each) for each in decisions])
 
     def _solved(self, cases: Sequence[tuple[SeparableModel, Decisions]]) -> list[list[PartResult]]:
         """The best design of every part in every case."""

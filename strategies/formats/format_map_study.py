@@ -60,7 +60,7 @@ class FormatMapStudy:
         (row,) = decision_rows(design)
         return {"cell": dict(self._cell(row))}
 
-    def survey(self, designs: Mapping[str, Any], _: Mapping[str, Any], /) -> Mapping[str, Any]:
+    def survey(self, designs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Every cell as a row, wins per structure, and the map as a picture."""
         cells = [self._cell(row) for row in decision_rows(designs)]
         cells.sort(key=lambda cell: (cell["word_bits"], cell["structure"], cell["density"]))

@@ -14,21 +14,28 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from evaluators.evaluation import Evaluation, FloatArray
+from evaluators.evaluation import Evaluation
 from spaces.sparsity.sparsity import SparsityProfile
 from spaces.workloads.workload import Workload
 from strategies.nested_search import (
     InnerSearch,
     NestedSearch,
-    PartResult,
     SeparableModel,
     decision_rows,
 )
+from strategies.part_search import PartResult
 
 PJ_PER_MJ = 1e9
+BITS_PER_GBIT = 1e9
+COSTS = ("memory_pj", "off_chip_pj", "stored_bits")
+"""Attributes of `Costs`, in the order of `ACCOUNTS`."""
 
-ACCOUNTS = {"": "all storage levels", "off-chip ": "off-chip accesses alone"}
-"""What counts as memory energy, by the prefix of its metrics: tools differ in it."""
+ACCOUNTS = {
+    "": "energy of all storage levels",
+    "off-chip ": "energy of off-chip accesses",
+    "stored ": "bits of whole tensors",
+}
+"""What is saved, by the prefix of its metrics: tools differ in it."""
 
 
 class FormatModel(SeparableModel, Protocol):
@@ -36,6 +43,10 @@ class FormatModel(SeparableModel, Protocol):
 
     def reference_decisions(self, goal: str) -> Mapping[str, Mapping[str, Any]]:
         """Case -> shared decisions; the last case offers every format."""
+        ...
+
+    def stored_bits(self, decisions: Mapping[str, Any]) -> float:
+        """Bits of the sparse tensors, each encoded as a whole in its best offered format."""
         ...
 
     def level_energies(self, found: Sequence[Any]) -> Mapping[str, float]:
@@ -56,8 +67,9 @@ class FormatSavings:
     """Evaluator of the column `scenario`, "MODEL ZEROS": what formats chosen per tensor save there.
 
     Metrics: `memory_energy_mj` with every format offered, `saving over CASE` per fixed case, and
-    `mean saving` over the stated baselines; the same of off-chip energy alone, under the same
-    mappings, prefixed `off-chip `.
+    `mean saving` over the stated baselines. With the prefix `off-chip ` the same of off-chip energy
+    alone, under the same mappings; with `stored ` of the bits of the sparse tensors, each encoded
+    as a whole: there a fixed format gets no shorter coordinates from the tiles that move.
 
     Attributes:
         workloads: Name -> workload.
@@ -76,13 +88,11 @@ class FormatSavings:
     stated: Sequence[str]
     published_percent: float
     goal: str = "energy"
-    _scenarios: dict[tuple[str, str], dict[str, LevelEnergies]] = field(
-        default_factory=dict, init=False
-    )
+    _scenarios: dict[tuple[str, str], dict[str, Costs]] = field(default_factory=dict, init=False)
 
     def evaluate(self, designs: Mapping[str, Any]) -> Evaluation:
         """Savings of n scenarios; a model without a valid mapping is infeasible."""
-        rows = [self._metrics(self._energies(row)) for row in scenarios(designs)]
+        rows = [self._metrics(self._costs_of(row)) for row in scenarios(designs)]
         metrics = {name: np.array([row[name] for row in rows], float) for name in rows[0]}
         invalid = ~np.isfinite(metrics["mean saving"])
         return Evaluation(metrics, {"no_valid_mapping": invalid.astype(float)})
@@ -90,7 +100,7 @@ class FormatSavings:
     def explain(self, design: Mapping[str, Any]) -> Mapping[str, Any]:
         """Memory energy of every case of one scenario."""
         (row,) = scenarios(design)
-        energies = self._energies(row)
+        energies = self._costs_of(row)
         *_, ours = energies.values()
         table = [
             {
@@ -105,13 +115,10 @@ class FormatSavings:
         title = f"{row['model']}, {row['zeros']}: formats with their own best mappings"
         return {"metrics": self._metrics(energies), "tables": {title: table}}
 
-    def survey(
-        self, designs: Mapping[str, Any], metrics: Mapping[str, FloatArray]
-    ) -> Mapping[str, Any]:
-        """Savings per scenario, means per model, zeros and account of energy, and a heat map."""
+    def survey(self, designs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Savings per scenario, means per model, zeros and account, and a heat map."""
         rows: list[dict[str, Any]] = [
-            {**label, **{name: float(values[index]) for name, values in metrics.items()}}
-            for index, label in enumerate(scenarios(designs))
+            {**label, **self._metrics(self._costs_of(label))} for label in scenarios(designs)
         ]
         models, zeros = list(self.workloads), list(self.profiles)
         rows.sort(key=lambda row: (models.index(row["model"]), zeros.index(row["zeros"])))
@@ -121,7 +128,9 @@ class FormatSavings:
                 *self._means(rows, "model", prefix),
                 self._published(rows[0], prefix),
             ]
-        tables["Mean per structure of zeros, all storage levels"] = self._means(rows, "zeros", "")
+        tables["Mean per structure of zeros, energy of all storage levels"] = self._means(
+            rows, "zeros", ""
+        )
         places = {"x": "zeros", "y": "model", "colour": "mean saving", "number": "mean saving"}
         return {"tables": tables, "heat_maps": {"format_savings": {"rows": rows, **places}}}
 
@@ -132,7 +141,8 @@ class FormatSavings:
                 "zeros": row["zeros"],
                 "memory_energy_mj": row["memory_energy_mj"],
                 **{key: percent(row[key]) for key in _savings(row, "")},
-                "off-chip mean saving": percent(row["off-chip mean saving"]),
+                "off-chip mean": percent(row["off-chip mean saving"]),
+                "stored mean": percent(row["stored mean saving"]),
             }
             for row in rows
         ]
@@ -162,50 +172,55 @@ class FormatSavings:
         unknown = dict.fromkeys(["scenarios", *names], "not stated")
         return {"model": "published (SnipSnap)", **unknown, **stated}
 
-    def _metrics(self, energies: Mapping[str, LevelEnergies]) -> dict[str, float]:
+    def _metrics(self, energies: Mapping[str, Costs]) -> dict[str, float]:
         *fixed, ours = energies
-        metrics: dict[str, float] = {}
-        for prefix, name, pj in (
-            ("", "memory_energy_mj", {k: v.memory_pj for k, v in energies.items()}),
-            ("off-chip ", "off_chip_energy_mj", {k: v.off_chip_pj for k, v in energies.items()}),
-        ):
-            saved = {case: 1.0 - pj[ours] / pj[case] for case in fixed}
-            metrics[name] = pj[ours] / PJ_PER_MJ
+        metrics = {
+            "memory_energy_mj": energies[ours].memory_pj / PJ_PER_MJ,
+            "off_chip_energy_mj": energies[ours].off_chip_pj / PJ_PER_MJ,
+            "stored_gbit": energies[ours].stored_bits / BITS_PER_GBIT,
+        }
+        for prefix, attribute in zip(ACCOUNTS, COSTS, strict=True):
+            spent = {case: getattr(found, attribute) for case, found in energies.items()}
+            saved = {case: 1.0 - spent[ours] / spent[case] for case in fixed}
             metrics |= {f"{prefix}saving over {case}": value for case, value in saved.items()}
             metrics[f"{prefix}mean saving"] = fmean(saved[case] for case in self.stated)
         return metrics
 
-    def _energies(self, row: Mapping[str, str]) -> dict[str, LevelEnergies]:
-        """Energies per case, the last with every format offered."""
+    def _costs_of(self, row: Mapping[str, str]) -> dict[str, Costs]:
+        """Costs per case, the last with every format offered."""
         key = row["model"], row["zeros"]
         if key not in self._scenarios:
             model = self.model(workload=self.workloads[key[0]], sparsity=self.profiles[key[1]])
-            nested = NestedSearch(model, self.search)
+            cases = model.reference_decisions(self.goal)
+            found = NestedSearch(model, self.search).parts_of_each(list(cases.values()))
             self._scenarios[key] = {
-                case: _level_energies(model, nested.parts_of(decisions))
-                for case, decisions in model.reference_decisions(self.goal).items()
+                case: _costs(model, decisions, parts)
+                for (case, decisions), parts in zip(cases.items(), found, strict=True)
             }
         return self._scenarios[key]
 
 
 @dataclass(frozen=True)
-class LevelEnergies:
-    """Energy of one run of a model.
+class Costs:
+    """What one run of a model takes.
 
     Attributes:
-        memory_pj: Of all storage levels.
-        off_chip_pj: Of the outermost one.
+        memory_pj: Energy of all storage levels.
+        off_chip_pj: Energy of the outermost one.
+        stored_bits: Bits of the sparse tensors, each encoded as a whole.
     """
 
     memory_pj: float
     off_chip_pj: float
+    stored_bits: float
 
 
-def _level_energies(model: FormatModel, found: Sequence[PartResult]) -> LevelEnergies:
+def _costs(model: FormatModel, decisions: Mapping[str, Any], found: Sequence[PartResult]) -> Costs:
+    stored = model.stored_bits(decisions)
     if any(result.design is None for result in found):
-        return LevelEnergies(np.inf, np.inf)
+        return Costs(np.inf, np.inf, stored)
     outermost, *inner = model.level_energies([result.design for result in found]).values()
-    return LevelEnergies(outermost + sum(inner), outermost)
+    return Costs(outermost + sum(inner), outermost, stored)
 
 
 def _savings(row: Mapping[str, Any], prefix: str) -> list[str]:

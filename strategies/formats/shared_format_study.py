@@ -108,7 +108,7 @@ class SharedFormatStudy:
         ]
         return {"metrics": self._metrics(row), "tables": {"Members of the best design": table}}
 
-    def survey(self, designs: Mapping[str, Any], _: Mapping[str, Any], /) -> Mapping[str, Any]:
+    def survey(self, designs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Regret per model of every design, the chosen formats, and a heat map."""
         rows = sorted(
             decision_rows(designs),

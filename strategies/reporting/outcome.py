@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from evaluators.evaluation import MODEL_VERSION, FloatArray
+from evaluators.evaluation import MODEL_VERSION
 from spaces.space import Space
 from strategies.pareto import thinned
 from strategies.reporting.stages import TITLE as STAGES
@@ -55,12 +55,9 @@ class NamesObstacles(Protocol):
 class Surveys(Protocol):
     """Optional capability of an evaluator: what all designs of a study say together."""
 
-    def survey(self, designs: Any, metrics: Mapping[str, FloatArray], /) -> Mapping[str, Any]:
-        """What n designs and their recorded metrics, arrays of shape (n,), say.
-
-        `tables` and `texts` by title, `heat_maps` by name, each the arguments of a `HeatMap`, and
-        matplotlib `figures` by name.
-        """
+    def survey(self, designs: Any) -> Mapping[str, Any]:
+        """`tables` and `texts` by title, `heat_maps` by name, each the arguments of a `HeatMap`,
+        and matplotlib `figures` by name."""
         ...
 
 
@@ -150,8 +147,8 @@ def surveyed(space: Space, evaluator: Any, result: StudyResult) -> Mapping[str, 
     if not isinstance(evaluator, Surveys):
         return {}
     feasible = np.flatnonzero(np.isfinite(result.losses).all(axis=1))
-    trials = result.reader.trials([int(number) for number in feasible])
-    return evaluator.survey(space.decode(trials.columns), trials.evaluation.metrics)
+    columns = result.reader.trials([int(number) for number in feasible]).columns
+    return evaluator.survey(space.decode(columns))
 
 
 def no_feasible_text(result: StudyResult) -> str:

@@ -86,6 +86,8 @@ def test_blocks_save_what_their_positions_cost_less(savings: FormatSavings) -> N
     metrics = savings.evaluate(columns({"scenario": "small blocks"})).metrics
     expected = weight_share(1.0 + 2.0, 1 / 256 + 2.0)
     assert metrics["off-chip saving over bitmap"][0] == pytest.approx(expected)
+    stored = metrics["stored saving over bitmap"][0]
+    assert stored == pytest.approx(1 - (1 / 256 + 2.0) / 3.0)  # whole tensors, weights alone
     single = metrics["saving over best tuned single-level"][0]
     assert 0.0 < single <= metrics["saving over bitmap"][0] <= expected
     assert all(v[0] > 0 for name, v in metrics.items() if "saving over" in name)
@@ -94,9 +96,10 @@ def test_blocks_save_what_their_positions_cost_less(savings: FormatSavings) -> N
 def test_survey_means_are_over_the_scenarios(savings: FormatSavings) -> None:
     scenarios = columns(*({"scenario": f"small {z}"} for z in ("random", "blocks")))
     metrics = savings.evaluate(scenarios).metrics
-    survey = savings.survey(scenarios, metrics)
-    _, memory, off_chip, zeros = survey["tables"].values()
-    for table, prefix in ((memory, ""), (off_chip, "off-chip "), (zeros, "")):
+    survey = savings.survey(scenarios)
+    _, memory, off_chip, stored, zeros = survey["tables"].values()
+    named = ((memory, ""), (off_chip, "off-chip "), (stored, "stored "), (zeros, ""))
+    for table, prefix in named:
         row = next(row for row in table if "all" in row.values())
         assert row["mean saving"] == f"{100 * metrics[f'{prefix}mean saving'].mean():+.2f} %"
         assert row["scenarios"] == "2"
@@ -164,7 +167,7 @@ def test_map_cells_stay_above_their_bound_and_below_flat() -> None:
     assert np.all(metrics["saving_unpenalised"] >= metrics["saving"] - 1e-12)
     assert metrics["saving"][1] == pytest.approx(0.0)  # random, half: a flat bitmap
     assert metrics["saving"][4] > 0.3  # blocks at 1/8: 1 + 1/256 bits against about 1.7
-    assert len(study.survey(rows, metrics)["heat_maps"]["format_map"]["rows"]) == 6
+    assert len(study.survey(rows)["heat_maps"]["format_map"]["rows"]) == 6
 
 
 def test_a_heat_map_has_one_rectangle_per_cell() -> None:
