@@ -10,6 +10,7 @@ from evaluators.evaluation import Evaluation, StructuredEvaluator
 from spaces.space import Columns
 from strategies.exact.exact_search import exact_search
 from strategies.exact.search_result import SearchResult
+from strategies.exact.space_points import space_points
 from strategies.problem import Problem
 from strategies.strategy import StageRecord
 
@@ -35,12 +36,14 @@ class ExactStrategy:
         self.problem = problem
         self.objective = objective
         self._found: SearchResult | None = None
+        self._gap = float("inf")
 
     def ask(self, n: int) -> Columns:
         """The optimum or the front, once; nothing after.
 
         Raises:
-            ValueError: If no mapping is valid; says which rule excludes everything.
+            ValueError: If no mapping is valid (says which rule excludes everything), or the space
+                lacks every optimal one.
         """
         if self._found is not None:
             return {}
@@ -49,8 +52,15 @@ class ExactStrategy:
         self._found = exact_search(evaluator.cost_terms(), self.objective)
         if not len(self._found.mappings):
             raise ValueError(f"no valid mapping: {self._found.reason}")
-        best = np.argsort(self._found.values, kind="stable")[:n]
-        return self.problem.space.encode(self._found.mappings.take(best))
+        points = space_points(self._found, self.problem.space, evaluator)[:n]
+        if not points:
+            raise ValueError(
+                "strategy=exact: no optimal mapping is in this space; free its decisions, or use "
+                "strategy=progressive"
+            )
+        self._gap = max(0.0, 1.0 - self._found.lower_bound / points[0].value)
+        names = self.problem.space.parameters
+        return {name: np.concatenate([p.columns[name] for p in points]) for name in names}
 
     def tell(self, columns: Columns, evaluation: Evaluation) -> None:
         """Nothing is left to learn."""
@@ -62,5 +72,5 @@ class ExactStrategy:
 
     @property
     def gap(self) -> float:
-        """(best - lower bound) / best; inf before the search."""
-        return float("inf") if self._found is None else self._found.gap
+        """(best proposal - lower bound) / best proposal; inf before the search."""
+        return self._gap

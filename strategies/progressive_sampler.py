@@ -32,7 +32,7 @@ from evaluators.evaluation import BoundedEvaluator, Evaluator, StructuredEvaluat
 from spaces.space import Columns, Space
 from strategies.compulsory import compulsory_costs
 from strategies.exact.exact_search import exact_search
-from strategies.exact.search_result import SearchResult
+from strategies.exact.space_points import space_points
 from strategies.exact.stages import Stage
 from strategies.staged_sampler import LOGGER, Point, Proposal, StagedSampler
 
@@ -93,19 +93,12 @@ class ProgressiveSampler(StagedSampler):
         self.note(study, *found.stages)
         if found.mapping is None:
             LOGGER.warning("no valid mapping: %s", found.reason)
-        return self._encoded(found)
-
-    def _encoded(self, found: SearchResult) -> list[Proposal]:
-        """The points of the space that are these mappings, least energy x latency first."""
-        proposals: list[Proposal] = []
-        for place, index in enumerate(np.argsort(found.values, kind="stable")):
-            try:
-                columns = self.space.encode(found.mappings.take(np.array([index])))
-            except ValueError as error:
-                LOGGER.info("front point %d is not in the space: %s", place, error)
-                continue
-            proposals.append(("front" if proposals else "joint", _row(columns, 0)))
-        return proposals
+        points = space_points(found, self.space, evaluator)
+        LOGGER.info("%d of %d mappings found are in the space", len(points), len(found.mappings))
+        return [
+            ("front" if place else "joint", _row(point.columns, 0))
+            for place, point in enumerate(points)
+        ]
 
     def _broad_draw(self, study: Study) -> list[Proposal]:
         """Random points, least lower bounds first where the evaluator offers them."""

@@ -44,13 +44,12 @@ class OperatorEvaluator:
 
     def cost_terms(self) -> CostTerms:
         """The structure of the cost, for exact searches, with the formats that the space offers."""
-        terms = self.part.cost_terms()
-        offered = self.space.tables.placement.formats
-        choices = tuple(
-            tuple(tuple(int(i) for i in offered.get((t, level), (0,))) for level in range(len(row)))
-            for t, row in enumerate(terms.format_choices)
+        placement = self.space.tables.placement
+        return replace(
+            self.part.cost_terms(),
+            format_choices=placement.offered,
+            one_format=placement.one_format,
         )
-        return replace(terms, format_choices=choices)
 
 
 def operator_evaluator(

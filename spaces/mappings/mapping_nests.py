@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,7 +42,8 @@ def nests(choices: MappingChoices, tables: MappingTables) -> MappingBatch:
 def choices_of(batch: MappingBatch, tables: MappingTables) -> MappingChoices:
     """Choices that make these nests, where there are any; the caller compares the outcome.
 
-    A nest outside the space gets the choices of some other nest.
+    A nest outside the space gets the choices of a close one: loops of one rank in one block are
+    joined at the outermost of them, so that the tiles between them shrink.
     """
     keep = batch.keep_at != BYPASS
     level_of = _block_of_loops(batch)
@@ -59,9 +62,36 @@ def choices_of(batch: MappingBatch, tables: MappingTables) -> MappingChoices:
         unrolling=unrolling,
         tiling=np.maximum(tiling, 0),
         order=_find_orders(trips, first_slot, tables),
-        offset=_offsets(batch, level_of),
+        offset=_offsets(batch, level_of, first_slot),
         format_id=batch.format_id.astype(np.int64),
     )
+
+
+def lowered(batch: MappingBatch, relevant: NDArray[np.bool_]) -> MappingBatch:
+    """The mappings with every tile moved inwards over the irrelevant temporal loops below it.
+
+    A tile stops at the first loop that indexes its tensor, at a spatial loop, and at the next
+    inner tile of its tensor. `relevant` is of shape (T, operator ranks).
+    """
+    slots = batch.loop_rank.shape[1]
+    n, tensors, levels = batch.keep_at.shape
+    keep_at = batch.keep_at.astype(np.int64)
+    passable = relevant.T[batch.loop_rank.astype(np.intp)]  # (n, slots, T)
+    passable = (batch.loop_kind == TEMPORAL)[:, :, None] & ~passable
+    passable |= (batch.loop_trip == 1)[:, :, None]
+    stop = np.full((n, tensors), slots)
+    row = np.arange(n)[:, None]
+    tensor = np.arange(tensors)
+    for level in reversed(range(1, levels)):
+        here = keep_at[:, :, level]
+        kept = here != BYPASS
+        for _ in range(slots):
+            at = np.clip(here, 0, slots - 1)
+            free = kept & (here < stop) & passable[row, at, tensor]
+            here = here + free
+        keep_at[:, :, level] = here
+        stop = np.where(kept, here, stop)
+    return replace(batch, keep_at=keep_at.astype(batch.keep_at.dtype))
 
 
 def _block_starts(batch: MappingBatch) -> IntArray:
@@ -130,9 +160,11 @@ def _find_orders(trips: IntArray, first_slot: IntArray, tables: MappingTables) -
     return orders
 
 
-def _offsets(batch: MappingBatch, level_of: IntArray) -> IntArray:
-    """Existing temporal loops between a level's block start and each tensor, shape (n, T, L)."""
-    exists: NDArray[np.bool_] = (batch.loop_trip > 1) & (batch.loop_kind == TEMPORAL)
+def _offsets(batch: MappingBatch, level_of: IntArray, first_slot: IntArray) -> IntArray:
+    """Ranks looped over between a level's block start and each tensor, shape (n, T, L)."""
+    exists = np.zeros((len(batch), batch.loop_trip.shape[1] + 1), dtype=bool)
+    np.put_along_axis(exists, first_slot.reshape(len(batch), -1), True, axis=1)
+    exists = exists[:, :-1]  # the last slot stands for "no loop"
     above = np.concatenate([np.zeros((len(batch), 1), np.int64), exists.cumsum(axis=1)], axis=1)
     starts = np.minimum(_block_starts(batch), level_of.shape[1])
     at_start = np.take_along_axis(above, starts, axis=1)

@@ -28,7 +28,7 @@ from spaces.hardware import Hardware
 from spaces.mappings.dataflow import FREE, Dataflow, mapping_rules
 from spaces.mappings.loop_nest import MappingBatch, compacted, concatenate
 from spaces.mappings.mapping_count import count_mappings, list_mappings
-from spaces.mappings.mapping_nests import choices_of, nests
+from spaces.mappings.mapping_nests import choices_of, lowered, nests
 from spaces.mappings.mapping_tables import MappingChoices, MappingTables, mapping_tables
 from spaces.mappings.nest_text import describe_mapping, nest_items, read_nest_items
 from spaces.mappings.placement import (
@@ -168,6 +168,19 @@ class MappingSpace:
             index = int(np.argmin(same))
             text = "; ".join(nest_items(self.operator, self.hardware, designs, index))
             raise ValueError(f"mapping {index} is not in this space: {text}")
+        return self._columns(choices)
+
+    def approximate(self, designs: MappingBatch) -> Columns:
+        """Points near mappings that the space may lack: two for each, the first n as they stand.
+
+        A level's block loops once over a rank here. Loops of one rank above and below a tile of
+        the block are joined at the outermost; the second n points first move tiles inwards over
+        loops that do not index them, which implicit stationarity makes free.
+        """
+        ranks, tensors = self.operator.rank_names, self.operator.tensors
+        relevant = np.array([[rank in tensor.ranks for rank in ranks] for tensor in tensors])
+        both = concatenate([designs, lowered(designs, relevant)])
+        choices, _, _ = self.tables.settle(choices_of(both, self.tables))
         return self._columns(choices)
 
     def sample(self, n: int, rng: np.random.Generator) -> Columns:

@@ -128,6 +128,23 @@ class PlacementTable:
         ]
         return [tuple(np.flatnonzero(active).tolist()) for active in product(*options)]
 
+    @property
+    def offered(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        """Format numbers that each tensor may have at each level, inherited ones included."""
+        rows = []
+        for t in range(len(self.inherits)):
+            row: list[tuple[int, ...]] = []
+            for level, inherited in enumerate(self.inherits[t]):
+                outer = row[-1] if row else (0,)
+                row.append(outer if inherited else tuple(map(int, self.formats[t, level])))
+            rows.append(tuple(row))
+        return tuple(rows)
+
+    @property
+    def one_format(self) -> NDArray[np.bool_]:
+        """True where every inner level inherits, so that a tensor has one format; shape (T,)."""
+        return np.asarray(self.inherits[:, 1:].all(axis=1))
+
     def settled_offsets(
         self, offset: IntArray, keep: NDArray[np.bool_], loops: IntArray
     ) -> IntArray:
