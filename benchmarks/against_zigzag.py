@@ -1,4 +1,4 @@
-"""Our certified mappings against ZigZag's own search, on the same layers and hardware, side by side.
+"""Our certified mappings against ZigZag's own search, on the same layers and hardware.
 
     python3 -m venv /somewhere && /somewhere/bin/pip install zigzag-dse six
     python benchmarks/against_zigzag.py --zigzag /somewhere/bin/python
@@ -22,7 +22,8 @@ from statistics import geometric_mean, median
 from time import perf_counter
 from typing import Any
 
-from benchmarks.search_quality import NO_LEAKAGE, accelforge_hardware
+from search_quality import NO_LEAKAGE, accelforge_hardware
+
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from evaluators.reference.golden_cases import accelforge_case
 from spaces.workloads.workload import Precision, matmul

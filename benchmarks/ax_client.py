@@ -1,9 +1,9 @@
 """Drives Ax over a pipe; for an interpreter that has `ax-platform` installed.
 
 First line of stdin: `{"parameters": {name: {"low", "high"} or {"choices"}}, "metrics": [...],
-"constraints": [...], "trials": n, "seed": s}`. Then, n times: prints one JSON line of parameters and
-reads one JSON line of metric values. Metrics are minimised, constraints feasible when <= 0. Nothing
-of this project is imported.
+"constraints": [...], "trials": n, "seed": s}`. Then, n times: prints one JSON line of parameters
+and reads one JSON line of metric values. Metrics are minimised, constraints feasible when <= 0.
+Nothing of this project is imported.
 """
 
 from __future__ import annotations

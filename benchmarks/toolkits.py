@@ -2,13 +2,13 @@
 
     python benchmarks/toolkits.py [--trials 500] [--seeds 3] [--ax PYTHON [--ax-trials 60]]
 
-The work is `+experiment=operator_mapping`: mappings and formats of one LLaMA-2-7B projection, energy
-against latency, capacities as constraints. Every toolkit prices points through the same evaluator,
-in the batch size that it offers, and gets the constraints natively. `own ms` is time per trial
-outside the evaluator, the sampler's included; `durable` says whether a kill leaves the trials done.
-Hypervolumes are of feasible trials, relative to the certified front that the progressive co-search
-proves, with one reference point for all rows. Ax needs an interpreter of its own (`pip install
-ax-platform`) and proposes by Bayesian optimisation: seconds per trial, so fewer trials.
+The work is `+experiment=operator_mapping`: mappings and formats of one LLaMA-2-7B projection,
+energy against latency, capacities as constraints. Every toolkit prices points through the same
+evaluator, in the batch size that it offers, and gets the constraints natively. `own ms` is time per
+trial outside the evaluator, the sampler's included; `durable` says whether a kill leaves the trials
+done. Hypervolumes are of feasible trials, relative to the best front of all rows together, with one
+reference point. Ax needs an interpreter of its own (`pip install ax-platform`) and proposes by
+Bayesian optimisation: seconds per trial, so fewer trials.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ class Pricer:
 
     def price_one(self, values: Mapping[str, Any]) -> tuple[FloatArray, FloatArray]:
         """Losses (m,) and constraints (c,) of one point."""
-        losses, constraints = self.price({name: np.array([value]) for name, value in values.items()})
+        losses, constraints = self.price(
+            {name: np.array([value]) for name, value in values.items()}
+        )
         return losses[0], constraints[0]
 
     def front(self, trials: int) -> FloatArray:
@@ -141,7 +143,7 @@ def bare_pymoo(pricer: Pricer, trials: int, seed: int) -> None:
                 columns[name] = kind.low + kind.step * gene
         return columns
 
-    class Mapping_(PymooProblem):  # type: ignore[misc]
+    class Mappings(PymooProblem):  # type: ignore[misc]
         def _evaluate(self, x: NDArray[Any], out: dict[str, Any], *_: Any, **__: Any) -> None:
             out["F"], out["G"] = pricer.price(columns_of(x))
 
@@ -155,7 +157,7 @@ def bare_pymoo(pricer: Pricer, trials: int, seed: int) -> None:
         mutation=PM(repair=repair, vtype=float),
     )
     size = len(highs)
-    problem = Mapping_(
+    problem = Mappings(
         n_var=size,
         n_obj=len(pricer.problem.goal.objectives),
         n_ieq_constr=len(found.violations),
@@ -198,7 +200,8 @@ def ax(pricer: Pricer, trials: int, seed: int, python: str) -> None:
         text=True,
         bufsize=1,
     )
-    assert child.stdin is not None and child.stdout is not None
+    assert child.stdin is not None
+    assert child.stdout is not None
     child.stdin.write(json.dumps(request) + "\n")
     for _ in range(trials):
         line = child.stdout.readline()
@@ -279,7 +282,9 @@ def main() -> None:
     if chosen.ax:
         row = Row("Ax, its default", False, lambda p, n, s, _: ax(p, n, s, chosen.ax))
         runs[row] = measure(row, problem, few, 1)
-    best = np.concatenate([pricer.front(chosen.trials) for done in runs.values() for _, pricer in done])
+    best = np.concatenate(
+        [pricer.front(chosen.trials) for done in runs.values() for _, pricer in done]
+    )
     best = best[non_dominated(best)]
     reference = worst_reference(best, margin=1.0)
     whole = hypervolume(best, reference)
@@ -295,7 +300,9 @@ def main() -> None:
         rows.append({"toolkit": row.name, "trials": n, "own_ms": own, "durable": row.durable})
         rows[-1] |= {f"hypervolume_{k}": volume for k, volume in volumes.items()}
     keys = [f"hypervolume_{few}", f"hypervolume_{chosen.trials}"]
-    print(f"{'toolkit':28} {'trials':>6} {'own ms':>9} durable {' '.join(f'{k:>16}' for k in keys)}")
+    print(
+        f"{'toolkit':28} {'trials':>6} {'own ms':>9} durable {' '.join(f'{k:>16}' for k in keys)}"
+    )
     for found in rows:
         volumes_text = " ".join(
             f"{found[key]:16.4f}" if key in found else f"{'':16}" for key in keys

@@ -26,7 +26,7 @@ DIRECTIONS = {"I1": ("fh", "tl"), "I2": ("fh", "tl"), "O": ("fh", "tl", "fl", "t
 
 
 def memory(level: dict[str, Any], word_bits: int, served: list[str]) -> dict[str, Any]:
-    """One storage level; energies are stated per full-width access, one shared port or free ones."""
+    """One storage level, energies per full-width access; one shared port, or free ones."""
     words = level["bandwidth_words_per_cycle"]
     width = word_bits * (words or 1)
     moves = [f"{name}, {way}" for name in OPERANDS for way in DIRECTIONS[name]]
