@@ -246,7 +246,7 @@ def write_outcome(folder: Path, findings: Findings, result: StudyResult, command
     write_trials(folder, result)
     data = figure_tables(result, findings.breakdown)
     write_tables(folder / "figures", data)
-    figures = {**study_figures(result), **findings.figures}
+    figures = study_figures(result)
     if findings.breakdown:
         figures["energy_breakdown"] = breakdown_figure(
             findings.breakdown, "energy_pj", "Energy by level and tensor"
@@ -254,7 +254,7 @@ def write_outcome(folder: Path, findings: Findings, result: StudyResult, command
     if findings.tables.get(STAGES):
         figures["stages"] = funnel_figure(findings.tables[STAGES])
     own = {name: heat_map_figure(HeatMap(**maps)) for name, maps in findings.heat_maps.items()}
-    own |= {name: draw() for name, draw in findings.pictures.items()}
+    own |= {name: draw() for name, draw in findings.pictures.items()} | dict(findings.figures)
     own |= {name: figures[name] for name in WITHOUT_PLOT if name in figures}
     own |= insight_figures(data) | nest_figures(findings.texts)
     save_figures(figures | own, folder / "figures")
