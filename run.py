@@ -17,7 +17,8 @@ from omegaconf import DictConfig
 
 from spaces.validation import nearest
 from strategies.passwords import refuse_passwords
-from strategies.tasks.user_errors import UserError, one_line_errors
+from strategies.tasks.invocation import sweep_job
+from strategies.tasks.user_errors import UserError, job_errors, one_line_errors
 
 TASKS = {
     "study": "strategies.tasks.study",
@@ -40,12 +41,14 @@ TASKS = {
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def run(config: DictConfig) -> float | None:
     """Compose the configuration and hand it to the task it names."""
-    with one_line_errors(sys.argv[1:]):
+    result: float | None = None
+    job = sweep_job()
+    with one_line_errors(sys.argv[1:]) if job is None else job_errors(*job, sys.argv[1:]):
         task = str(config.task)
         if task not in TASKS:
             raise UserError(f"task={task}: no such task{nearest(task, TASKS)}")
-        result: float | None = import_module(TASKS[task]).run(config)
-        return result
+        result = import_module(TASKS[task]).run(config)
+    return result
 
 
 def main() -> None:

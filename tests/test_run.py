@@ -1,5 +1,6 @@
 """The command line as a user meets it: help, the list, and one line for every mistake."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -75,3 +76,17 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     assert result.returncode != 0
     assert "file" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+def test_the_shell_completes_groups_and_options() -> None:
+    line = "python run.py strategy=pymoo_n"
+    result = subprocess.run(
+        [sys.executable, "run.py", "-sc", "query=bash"],
+        cwd=ROOT,
+        env={**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert result.stdout.split() == ["strategy=pymoo_nsga2", "strategy=pymoo_nsga3"]

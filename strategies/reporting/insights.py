@@ -49,7 +49,7 @@ def convergence_rows(result: StudyResult) -> Rows:
     rows = []
     for objective, losses in zip(result.goal.objectives, result.losses.T, strict=True):
         running = np.minimum.accumulate(losses)
-        gains = np.flatnonzero(np.diff(running, prepend=np.inf) < 0)
+        gains = np.flatnonzero(running < np.concatenate([[np.inf], running[:-1]]))
         values = result.reader.values(f"metric/{objective.metric}")
         rows += [
             {"objective": objective.metric, "trial": int(number), "best": float(values[number])}

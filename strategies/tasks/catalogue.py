@@ -59,10 +59,14 @@ def experiments(directory: Path = CONFIG_DIR / "experiment") -> list[Experiment]
 
 def run(_config: DictConfig) -> None:
     """Print the table of experiments."""
-    from rich.console import Console
     from rich.table import Table
 
-    table = Table("experiment", "question", "seconds", "needs", title="python run.py +experiment=…")
+    from strategies.reporting.terminal import output_console
+
+    table = Table(title="python run.py +experiment=…")
+    table.add_column("experiment", no_wrap=True)
+    for name in ("question", "seconds", "needs"):
+        table.add_column(name)
     for experiment in experiments():
         table.add_row(experiment.name, experiment.question, experiment.seconds, experiment.needs)
-    Console().print(table)
+    output_console().print(table)

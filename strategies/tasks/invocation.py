@@ -13,6 +13,9 @@ from strategies.passwords import without_passwords
 TRIALS_FILE = "trials.sqlite"
 CONFIG_FILE = "config.yaml"
 ARTIFACTS = "artifacts"
+FAILED_JOBS = "failed_jobs.txt"
+"""In the folder of a sweep: a line per job that failed."""
+
 HOW_TO_RUN = frozenset(
     {
         "task",
@@ -79,8 +82,23 @@ def sweep_name(given: str | None) -> str | None:
     if given:
         return str(given)
     from hydra.core.hydra_config import HydraConfig
+
+    return Path(str(HydraConfig.get().sweep.dir)).name if _in_multirun() else None
+
+
+def sweep_job() -> tuple[str, Path] | None:
+    """Number and differing choices of this job of a multirun, and where its failure is noted."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if not _in_multirun():
+        return None
+    own = HydraConfig.get()
+    label = f"{own.job.num} ({own.job.override_dirname})"
+    return without_passwords(label), Path(str(own.sweep.dir)) / FAILED_JOBS
+
+
+def _in_multirun() -> bool:
+    from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
-        return None
-    return Path(str(HydraConfig.get().sweep.dir)).name
+    return HydraConfig.initialized() and bool(HydraConfig.get().mode == RunMode.MULTIRUN)

@@ -44,6 +44,27 @@ def one_line_errors(arguments: Sequence[str]) -> Iterator[None]:
         raise SystemExit(EXIT_USER_ERROR) from None
 
 
+@contextmanager
+def job_errors(job: str, failures: Path, arguments: Sequence[str]) -> Iterator[None]:
+    """Tell a user's error in one job of a sweep and note it, so that the other jobs go on.
+
+    Args:
+        job: Number and differing choices of the job.
+        failures: File that gets a line per failed job; the end of the sweep reads it.
+        arguments: The command line.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _SHOW_TRACEBACK:
+            raise
+        line = f"job {job}: {describe_error(error, arguments)}"
+        print(f"error: {line}", file=sys.stderr)
+        failures.parent.mkdir(parents=True, exist_ok=True)
+        with failures.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
 def describe_error(error: BaseException, arguments: Sequence[str] = ()) -> str:
     """One line for any exception; Hydra's and OmegaConf's are rephrased with a near miss."""
     from hydra.errors import ConfigCompositionException, InstantiationException

@@ -14,6 +14,7 @@ from strategies.tasks.sweep import seed_rows
 from strategies.tasks.user_errors import CONFIG_DIR
 from strategies.tracking.mlflow_store import open_store
 from tests.strategies.small_study import small_config
+from tests.test_run import run
 
 ROOT = CONFIG_DIR.parent
 
@@ -127,3 +128,14 @@ def test_deviation_over_seeds_is_the_sample_one() -> None:
     settings = [{"seed": "0", "hardware": "edge"}, {"seed": "1", "hardware": "edge"}]
     (row,) = seed_rows(settings, [{"best": 1.0}, {"best": 3.0}])
     assert row == {"hardware": "edge", "seeds": 2, "best": "2 ± 1.4"}
+
+
+def test_a_job_with_a_mistake_does_not_keep_the_others_from_running(tmp_path) -> None:
+    words = ["-m", "--config-dir", "docs/examples", "+experiment=my_study", "budget.trials=3"]
+    words += ["space.definitions.tile.high=8,64", "tracking=none", "quiet=true", "sweep=mixed"]
+    done = run(*words, out=tmp_path)
+    assert done.returncode == 2
+    assert "tile: low must be <= high, got low=16, high=8" in done.stderr.splitlines()[0]
+    assert "sweep: 1 failed:" in done.stderr
+    assert len(known_studies(tmp_path)) == 1
+    assert json.loads(done.stdout.splitlines()[-1])
