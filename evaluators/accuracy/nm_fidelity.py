@@ -23,7 +23,7 @@ from evaluators.accuracy.outliers import saliency
 from evaluators.accuracy.pruned_model import masked, save_pruned, sparsegpt_weights
 from evaluators.accuracy.pruning import check_divisible, nm_mask, shared_pair_mask
 from evaluators.accuracy.reference_text import TextSplit, file_text, python_reference_text
-from evaluators.accuracy.streamed_model import StreamedModel
+from evaluators.accuracy.streamed_model import StreamedModel, keep
 from evaluators.evaluation import Evaluation
 from spaces.sparsity.nm_sparsity import DENSE_PATTERN, NMBatch, NMPattern
 from spaces.sparsity.nm_statistics import Granularity, NMStatistics, unit_names
@@ -217,7 +217,7 @@ class NMFidelity:
 
     @cached_property
     def _dense_perplexity(self) -> float:
-        return self.meter.measure(lambda name, weights: weights)["perplexity"]
+        return self.meter.measure(keep)["perplexity"]
 
     def _windows(self, texts: tuple[str, ...]) -> NDArray[np.int64]:
         return self.streamed.folder.token_windows(texts, self.calibration.length)

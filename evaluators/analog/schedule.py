@@ -160,7 +160,7 @@ def _stage_commands(
     common = _common(table, int(first[0]))
     lead = {name: values[head] for name, values in common.items()} | {"entries": size}
     lines = [
-        _loads(placement, table, common, begin, timing),
+        _loads(placement, table, common, begin),
         _rows(Opcode.MVM, lead, begin[head], analog, count=_rows_driven(table, head)),
         _rows(
             Opcode.ADC,
@@ -214,7 +214,6 @@ def _loads(
     table: Mapping[str, Ints],
     common: Mapping[str, Ints],
     begin: NDArray[np.float64],
-    timing: Timing,
 ) -> Rows:
     """One LOAD_IN per distinct row set, with its input addresses."""
     fresh = _fresh_rows(table)
