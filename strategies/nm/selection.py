@@ -189,20 +189,24 @@ def uniform(task: SelectionTask) -> NMSelection:
     Where the target lies between two N, both are used, spread evenly over depth: the running
     excess over the target decides.
 
-    Where that misses the target by more than the tolerance, or a budget, the nearest numbers that
-    do not are found by the integer program.
+    Where that misses the target by more than the tolerance, or a budget, the integer program places
+    the two neighbours.
     """
     statistics = task.statistics
     density, carried = task.free_density, 0.0
+    low = max(np.floor(density * OWL_GROUP), 1.0) / OWL_GROUP
+    high = np.ceil(density * OWL_GROUP) / OWL_GROUP
     wanted = np.ones(len(statistics.layers))
     for index, name in enumerate(statistics.layers):
         if name not in task.forced_dense:
             due = density + carried / statistics.parameters[index]
-            wanted[index] = np.clip(np.round(due * OWL_GROUP), 1, OWL_GROUP) / OWL_GROUP
-            low, high = np.floor(density * OWL_GROUP), np.ceil(density * OWL_GROUP)
-            wanted[index] = np.clip(wanted[index], max(low, 1) / OWL_GROUP, high / OWL_GROUP)
+            wanted[index] = np.clip(np.round(due * OWL_GROUP) / OWL_GROUP, low, high)
             carried += (density - wanted[index]) * statistics.parameters[index]
-    cost = _nearest_density(task, wanted, OWL_GROUP)
+    kept = np.array([pattern.density for pattern in statistics.patterns])
+    neighbour = (kept == low) | (kept == high)
+    free = np.array([name not in task.forced_dense for name in statistics.layers])
+    usable = neighbour[None, :] | ~free[:, None]
+    cost = np.where(usable, _nearest_density(task, wanted, OWL_GROUP), np.nan)
     program = task.program(cost)
     choice = np.nanargmin(cost, axis=1)
     sparsity = sparsity_of(program, choice)

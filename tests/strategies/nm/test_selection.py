@@ -216,6 +216,15 @@ def test_budgets_bind_and_impossible_ones_are_explained() -> None:
         select("retained_saliency", tiny)
 
 
+@pytest.mark.parametrize("target", [0.55, 0.6, 0.7, 0.8])
+def test_uniform_uses_two_neighbouring_numbers_only(target: float) -> None:
+    found = select("uniform", SelectionTask(synthetic(36), target, 0.002))
+    kept = sorted({pattern.n for pattern in found.assignment.values()})
+    assert {pattern.m for pattern in found.assignment.values()} == {8}
+    assert kept == [int(8 * (1 - target)), int(8 * (1 - target)) + 1]
+    assert abs(found.sparsity - target) <= 0.002 + 1e-9
+
+
 def test_uniform_keeps_budgets_and_the_released_solver_refuses_them() -> None:
     statistics = synthetic(12)
     cost = np.tile([p.density for p in statistics.patterns], (12, 1)) * (1 + np.arange(12))[:, None]
