@@ -20,7 +20,10 @@ from spaces.workloads.workload import Precision
 from tests.spaces.interchange.timeloop_schema import check_section
 
 GOLDEN = Path(__file__).resolve().parent.parent.parent / "golden"
-CASES = read_golden(GOLDEN / "sparseloop_matmul.json.gz")
+CASES = [
+    *read_golden(GOLDEN / "sparseloop_matmul.json.gz"),
+    *read_golden(GOLDEN / "published_fig1.json"),
+]
 ACCELFORGE = GOLDEN / "accelforge_mappings.json"
 TECHNOLOGY = {"name": "golden", "values": {"leakage_mw_per_mm2": 0.0}}
 ALLOWED_REST = ("densities/A/source", "densities/B/source", "densities/Z", "evaluator/technology")
@@ -36,13 +39,14 @@ def golden_design(case: GoldenCase) -> Design:
     skipping: dict[str, object] = {"rules": rules} if rules else {}
     if optimization.compute != "none":
         skipping["compute"] = optimization.compute
+    bits = min(level.access_bits for level in case.hardware.levels)
     return Design(
         case.operator,
         case.hardware,
         replace(case.mapping, format_id=ids),
         formats,
         case.densities,
-        Precision(16, 16, 16, 16),
+        Precision(bits, bits, bits, bits),
         evaluator={"technology": TECHNOLOGY} | ({"skipping": skipping} if skipping else {}),
     )
 

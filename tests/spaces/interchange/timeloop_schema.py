@@ -35,7 +35,8 @@ ATTRIBUTES = closed(
     {
         "technology": NAME,
         "global_cycle_seconds": AMOUNT,
-        **dict.fromkeys(("datawidth", "block_size", "width", "metadata_storage_width"), SIZE),
+        **dict.fromkeys(("datawidth", "block_size", "width"), SIZE),
+        "metadata_storage_width": {"type": "integer", "minimum": 0},
         "depth": AMOUNT,
         **dict.fromkeys(("read_bandwidth", "write_bandwidth", "shared_bandwidth"), AMOUNT),
     },
