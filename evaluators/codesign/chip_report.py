@@ -12,6 +12,7 @@ import numpy as np
 
 from evaluators.codesign.boundary import LEFT_OUT, Boundary
 from evaluators.codesign.chip import ChipModel, PartCosts
+from evaluators.codesign.fidelity_proxy import proxy_note
 from spaces.codesign.chip_space import ChipBatch
 from spaces.codesign.placement import MACHINES
 
@@ -43,7 +44,7 @@ def explain_chip(evaluator: ChipModel, design: ChipBatch) -> dict[str, Any]:
                 {"machine": machine, "not counted": text} for machine, text in LEFT_OUT.items()
             ],
         },
-        "texts": {"Fidelity proxy": f"Losses are {evaluator.losses.source}."},
+        "texts": {"Fidelity proxy": proxy_note(evaluator.losses.source)},
         "energy_breakdown_pj": energy_groups(evaluator, design, costs),
     }
 

@@ -8,9 +8,12 @@ how it goes with measured fidelity on a real model is in `docs/case_study.md`.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,6 +27,10 @@ from spaces.sparsity.nm_sparsity import NMPattern
 SAMPLE = (1024, 2048)
 """Outputs and inputs of the random matrix that N:M losses are read from; the standard error of a
 loss is below 0.1 %."""
+
+
+POINTS_FILE = Path(__file__).with_name("proxy_points.json")
+"""Points measured by `python benchmarks/codesign_proxy.py --write`."""
 
 
 class LostEnergy(Protocol):
@@ -79,3 +86,38 @@ def gaussian_pruning_loss(pattern: NMPattern, channels: int = 0, seed: int = 0) 
     mask = shared_pair_mask(scores, pattern, channels) if channels else nm_mask(scores, pattern)
     energy = scores.astype(np.float64) ** 2
     return float(1.0 - energy[mask].sum() / energy.sum())
+
+
+@lru_cache(maxsize=1)
+def known_points() -> Mapping[str, Any]:
+    """The recorded points with where they come from: `model`, `text`, `command`, `points`."""
+    found: Mapping[str, Any] = json.loads(POINTS_FILE.read_text(encoding="utf-8"))
+    return found
+
+
+def rank_correlation(
+    points: Sequence[Mapping[str, Any]], proxy: str, measured: str = "neighbour_agreement"
+) -> float:
+    """Spearman correlation of a proxy with the measured *loss*, 1 - fidelity.
+
+    >>> rank_correlation([{"p": 0.1, "f": 0.9}, {"p": 0.2, "f": 0.7}], "p", "f")
+    1.0
+    """
+    columns = np.array([[point[proxy], -point[measured]] for point in points]).T
+    ranks = np.array([np.unique(column, return_inverse=True)[1] for column in columns])
+    return float(np.round(np.corrcoef(ranks)[0, 1], 12))
+
+
+def proxy_note(source: str) -> str:
+    """What the proxy is worth: where its losses come from, and how it went with real fidelity."""
+    known = known_points()
+    count = len(known["points"])
+    own, gaussian = (
+        known["correlations"][name]["neighbour_agreement"] for name in ("proxy", "synthetic_proxy")
+    )
+    return (
+        f"A proxy, not a measurement. Losses here are {source}.\n"
+        f"Rank correlation with the measured loss of neighbour agreement over {count} assignments\n"
+        f"of {known['model']}: {own:.3f} from the model's own weights,\n"
+        f"{gaussian:.3f} from Gaussian ones."
+    )
