@@ -25,7 +25,7 @@ from spaces.codesign.placement import Placement
 from spaces.codesign.projections import ProjectionPart
 from spaces.sparsity.nm_sparsity import NMBatch, NMPattern
 from tests.evaluators.codesign.small_chip import small_chip
-from tests.strategies.mapping_oracle import every_mapping
+from tests.strategies.mapping_oracle import every_mapping, own_sizes
 
 BITS_PER_NS = 32.0
 """4 GB/s."""
@@ -119,7 +119,7 @@ class TestEnumeration:
         total = 0.0
         for part in fast.core.mapped_part(*at, resident):
             best, accelerator = np.inf, fast.core.accelerator(part)
-            for batch in every_mapping(accelerator):
+            for batch in every_mapping(accelerator, own_sizes(accelerator)):
                 evaluation = accelerator.evaluate(batch)
                 cycles = evaluation.metrics["latency_cycles"][evaluation.feasible]
                 best = min(best, cycles.min(initial=np.inf))
