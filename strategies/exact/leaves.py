@@ -40,6 +40,18 @@ class Leaves(NamedTuple):
 
 
 @compiled
+def write_placement(out, count, row, order, at, top):  # type: ignore[no-untyped-def]
+    """Write row number, tile of every tensor (-1 = not kept; `at` from inside) and top, if room."""
+    tensors = at.shape[0]
+    if count < out.shape[0]:
+        out[count, 0] = row
+        out[count, 1 : 1 + tensors] = -1
+        for d in range(order.shape[0]):
+            out[count, 1 + order[order.shape[0] - 1 - d]] = at[d]
+        out[count, 1 + tensors :] = top
+
+
+@compiled
 def _place(grid, points, elements, bits, orders, rows, capacity, grows, box, out):  # type: ignore[no-untyped-def]
     """Write (row, tiles..., top...) of the placements of some orders that fit; returns how many.
 
@@ -60,10 +72,7 @@ def _place(grid, points, elements, bits, orders, rows, capacity, grows, box, out
         while nodes < tensors and orders[row, nodes] >= 0:
             nodes += 1
         if nodes == 0:
-            if count < out.shape[0]:
-                out[count, 0] = row
-                out[count, 1 : 1 + tensors] = -1
-                out[count, 1 + tensors :] = base
+            write_placement(out, count, row, orders[row, :0], at, base)
             count += 1
             continue
         for d in range(nodes):
@@ -94,12 +103,7 @@ def _place(grid, points, elements, bits, orders, rows, capacity, grows, box, out
                 )
                 continue
             if good:
-                if count < out.shape[0]:
-                    out[count, 0] = row
-                    out[count, 1 : 1 + tensors] = -1
-                    for d in range(nodes):
-                        out[count, 1 + orders[row, nodes - 1 - d]] = at[d]
-                    out[count, 1 + tensors :] = extent[nodes - 1]
+                write_placement(out, count, row, orders[row, :nodes], at, extent[nodes - 1])
                 count += 1
             while depth >= 0:
                 t = orders[row, nodes - 1 - depth]
