@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Colour = tuple[float, float, float, float]
 
+PANELS_ACROSS = 3
+"""More panels go into further rows, so that the words in them stay readable on a page."""
+
 
 @dataclass(frozen=True)
 class HeatMap:
@@ -41,9 +44,14 @@ def heat_map_figure(heat_map: HeatMap) -> Figure:
     across, down = _values(heat_map, heat_map.x), _values(heat_map, heat_map.y)
     panels = _values(heat_map, heat_map.panel) if heat_map.panel else [None]
     colours = _colours(heat_map)
-    width = 2.8 + 0.62 * len(across) * len(panels)
-    figure = Figure(figsize=(width, 1.9 + 0.5 * len(down)), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    columns = min(len(panels), PANELS_ACROSS)
+    rows = -(-len(panels) // columns)
+    width, height = 2.8 + 0.62 * len(across) * columns, 0.4 + (1.5 + 0.5 * len(down)) * rows
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for idle in axes[len(panels) :]:
+        idle.remove()
+    axes = axes[: len(panels)]
     for axis, panel in zip(axes, panels, strict=True):
         _frame(axis, heat_map, across, down)
         axis.set_title("" if panel is None else f"{heat_map.panel} = {_label(panel)}", fontsize=9)

@@ -176,3 +176,11 @@ def test_a_heat_map_has_one_rectangle_per_cell() -> None:
     ]
     figure = heat_map_figure(HeatMap(rows, "x", "y", "v", "v", "case"))
     assert [len(axis.patches) for axis in figure.axes] == [4, 4]
+
+
+def test_many_panels_stand_in_rows_without_empty_ones() -> None:
+    rows = [{"x": 1, "y": "a", "case": str(case), "v": 0.1 * case} for case in range(5)]
+    figure = heat_map_figure(HeatMap(rows, "x", "y", "v", "v", "case"))
+    grid = [axis.get_subplotspec() for axis in figure.axes]
+    places = [(spec.rowspan.start, spec.colspan.start) for spec in grid if spec is not None]
+    assert places == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
