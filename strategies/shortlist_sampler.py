@@ -85,6 +85,8 @@ class ShortlistSampler(StagedSampler):
         cut = self.formats.size - len(sets)
         self.note(study, Stage("sets", self.formats.size, cut, "shortlist"))
         yield from (("sets", point) for point in sets)
+        while not study.best_trials and (unseen := self._unseen()):
+            yield "unseen", unseen  # asked for before any set is priced
         near = 0
         for point in self._fresh(self._neighbours(study), MAX_NEIGHBOURS):
             near += 1
@@ -101,10 +103,14 @@ class ShortlistSampler(StagedSampler):
         point = self._tpe.sample_relative(study, trial, search_space)
         if not point or next(self._fresh(iter([point]), 1), None):
             return "tpe", point
+        unseen = self._unseen()
+        return ("unseen", unseen) if unseen else ("tpe", point)
+
+    def _unseen(self) -> Point | None:
+        """A random point that no trial has had; None when several draws found none."""
         drawn = self.space.sample(MAX_DRAWS, self._rng)
         points = ({name: str(drawn[name][i]) for name in drawn} for i in range(MAX_DRAWS))
-        unseen = next(self._fresh(points, 1), None)
-        return ("unseen", unseen) if unseen else ("tpe", point)
+        return next(self._fresh(points, 1), None)
 
     def _sets(self, shortlist: Mapping[str, Sequence[str]]) -> Iterator[Point]:
         """Sets by the summed rank of their formats: the most important ones first."""

@@ -91,3 +91,13 @@ def test_it_serves_several_objectives(directions) -> None:
     )
     study.optimize(lambda trial: (cost(trial), -cost(trial)), n_trials=30)
     assert len(study.trials) == 30
+
+
+def test_neighbours_wait_for_the_first_priced_set() -> None:
+    study = optuna.create_study(sampler=ShortlistSampler(SPACE, Knowing(), 0))
+    asked = [study.ask(dict(SPACE.parameters)) for _ in range(12)]
+    assert stages(study) == ["sets"] * 9 + ["unseen"] * 3
+    for trial in asked:
+        study.tell(trial, cost(trial))
+    study.ask(dict(SPACE.parameters))
+    assert stages(study)[-1] == "neighbours"
