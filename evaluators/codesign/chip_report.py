@@ -85,13 +85,16 @@ def machine_rows(evaluator: ChipModel, design: ChipBatch, costs: PartCosts) -> l
     """One row per machine in use: knobs, area, weights held, time and energy."""
     held = evaluator.space.machine_of[design.placement[0]]
     share = np.array([part.weights for part in evaluator.space.parts], dtype=np.float64)
+    time_ns, energy_pj = costs.ns[0] + costs.link_ns[0], costs.pj[0] + costs.link_pj[0]
     rows = []
     for name, machine in evaluator.machines.items():
         here = held == MACHINES.index(name)
         if name != "spatial" and not here.any():
             continue
         knobs = int(design.knobs[name][0])
-        core = evaluator.core.attention if name == "spatial" else (np.zeros(knobs + 1),) * 2
+        attention_ns, attention_pj = 0.0, 0.0
+        if name == "spatial":
+            attention_ns, attention_pj = (float(c[knobs]) for c in evaluator.core.attention)
         setting = evaluator.space.grid(name)[knobs]
         rows.append(
             {
@@ -100,9 +103,9 @@ def machine_rows(evaluator: ChipModel, design: ChipBatch, costs: PartCosts) -> l
                 "area_mm2": float(machine.area_mm2[knobs]),
                 "weights held": float(share[here].sum() / share.sum()),
                 "on chip": float((share * costs.resident[0])[here].sum() / share.sum()),
-                "latency_ms": float((costs.ns + costs.link_ns)[0, here].sum() + core[0][knobs])
+                "latency_ms": (float((costs.ns + costs.link_ns)[0, here].sum()) + attention_ns)
                 * 1e-6,
-                "energy_mj": float((costs.pj + costs.link_pj)[0, here].sum() + core[1][knobs])
+                "energy_mj": (float((costs.pj + costs.link_pj)[0, here].sum()) + attention_pj)
                 * 1e-9,
                 "cells written per step [M]": float(costs.written_cells[0, here].sum()) / 1e6,
             }

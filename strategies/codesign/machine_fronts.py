@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from evaluators.evaluation import Evaluation, FloatArray
 from strategies.pareto import hypervolume, non_dominated, worst_reference
-from strategies.reporting.figures import PALETTE, new_axes
+from strategies.reporting.figures import PALETTE
 
 MACHINES = ("spatial", "digital", "analog")
 MIXED = "mixed"
@@ -90,10 +90,9 @@ class MachineFronts:
 
     def figure(self) -> Figure:
         """Front of every class in the planes of the first objective and each other one."""
-        figure, first = new_axes("Fronts by machine", self.objectives[0], self.objectives[1])
         others = list(range(1, len(self.objectives)))
-        figure.set_size_inches(4.6 * len(others), 4.2)
-        figure.clear()
+        figure = Figure(figsize=(4.6 * len(others), 4.2), layout="constrained")
+        figure.suptitle("Fronts by the machines that hold the weights")
         for position, axes in enumerate(figure.subplots(1, len(others), squeeze=False)[0]):
             for colour, (name, front) in zip(PALETTE, self.fronts.items(), strict=False):
                 if name == JOINT:
@@ -106,5 +105,4 @@ class MachineFronts:
             axes.set_yscale("symlog" if self.losses[:, others[position]].min() <= 0 else "log")
             axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize=8)
-        del first
         return figure
