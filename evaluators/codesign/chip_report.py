@@ -103,10 +103,8 @@ def machine_rows(evaluator: ChipModel, design: ChipBatch, costs: PartCosts) -> l
                 "area_mm2": float(machine.area_mm2[knobs]),
                 "weights held": float(share[here].sum() / share.sum()),
                 "on chip": float((share * costs.resident[0])[here].sum() / share.sum()),
-                "latency_ms": (float((costs.ns + costs.link_ns)[0, here].sum()) + attention_ns)
-                * 1e-6,
-                "energy_mj": (float((costs.pj + costs.link_pj)[0, here].sum()) + attention_pj)
-                * 1e-9,
+                "latency_ms": (float(time_ns[here].sum()) + attention_ns) * 1e-6,
+                "energy_mj": (float(energy_pj[here].sum()) + attention_pj) * 1e-9,
                 "cells written per step [M]": float(costs.written_cells[0, here].sum()) / 1e6,
             }
         )
