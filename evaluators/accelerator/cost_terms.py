@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -102,10 +104,11 @@ def _tile_bits(accelerator: AcceleratorModel) -> TileBits:
     (_, coding, _, _, _) = accelerator.model_tables
     names = operator.rank_names
     sizes = np.array([operator.ranks[name] for name in names], dtype=np.int64)
+    reach = [_reach(tensor, names) for tensor in operator.tensors]
 
     def bits(t: int, _: int, formats: IntArray, extents: IntArray) -> FloatArray:
         clipped = np.minimum(extents, sizes)
-        box = _box(operator.tensors[t], {name: clipped[:, r] for r, name in enumerate(names)})
+        box = (clipped - 1) @ reach[t] + 1
         word = float(accelerator.word_bits[t])
         out = np.zeros((len(formats), len(extents), 2))
         for row, code in enumerate(formats):
@@ -119,8 +122,13 @@ def _tile_bits(accelerator: AcceleratorModel) -> TileBits:
     return bits
 
 
-def _box(tensor: Tensor, extents: dict[str, IntArray]) -> IntArray:
-    return np.asarray(tensor.extents(extents), dtype=np.int64)
+def _reach(tensor: Tensor, names: Sequence[str]) -> IntArray:
+    """Elements that a step along each rank moves in each dimension of a tensor, shape (R, dims)."""
+    steps = [
+        [sum(step for rank, step in dimension.terms if rank == name) for name in names]
+        for dimension in tensor.dimensions
+    ]
+    return np.array(steps, dtype=np.int64).T
 
 
 def _leaf_rule(accelerator: AcceleratorModel) -> LeafRule:

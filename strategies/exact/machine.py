@@ -117,14 +117,11 @@ def _tells_apart(terms: CostTerms, tensor: int) -> bool:
 
 def build_machine(terms: CostTerms) -> Machine:
     """The ports, capacities and placement rules."""
-    tensors, levels = terms.may_keep.shape
+    tensors = len(terms.may_keep)
     read_port, write_port, ports = _ports(terms)
-    masks = np.zeros((levels, 1 << tensors), dtype=np.int64)
-    for level, mask in product(range(levels), range(1 << tensors)):
-        kept = np.array([bool(mask >> t & 1) for t in range(tensors)])
-        allowed = terms.may_keep[:, level] | ~kept
-        needed = kept | ~terms.must_keep[:, level]
-        masks[level, mask] = int((allowed & needed).all() and terms.capacity_bits[level] >= 0)
+    kept = np.arange(1 << tensors)[:, None] >> np.arange(tensors) & 1 > 0
+    may, must = terms.may_keep.T[:, None], terms.must_keep.T[:, None]
+    allowed = np.where(kept, may, ~must).all(axis=2) & (terms.capacity_bits >= 0)[:, None]
     write_rate = np.where(terms.shared_port, terms.read_bits_per_cycle, terms.write_bits_per_cycle)
     return Machine(
         capacity=terms.capacity_bits.astype(np.float64),
@@ -137,7 +134,7 @@ def build_machine(terms: CostTerms) -> Machine:
         home=terms.home,
         drain_read=float(terms.child_drain_read),
         static_pj=terms.static_pj_per_cycle,
-        masks=masks,
+        masks=allowed.astype(np.int64),
     )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from strategies.exact.case import Case
-from strategies.exact.grid import IntArray
+from strategies.exact.grid import IntArray, divisors
 from strategies.exact.mapping_builder import Block, Plan
 
 Nodes = tuple[tuple[int, IntArray], ...]
@@ -92,11 +92,9 @@ def _levels(case: Case, tensor: int, level: int) -> tuple[int, ...]:
 
 
 def _sub_index(case: Case, tensor: int, extent: IntArray) -> int:
-    rows = [
-        int(np.searchsorted(case.grid.size[r, : case.grid.number[r]], extent[r]))
-        for r in range(len(extent))
-    ]
-    return int(case.grid.sub[tensor] @ np.array(rows))
+    sizes, strides = case.sizes.tolist(), case.grid.sub[tensor].tolist()
+    places = [divisors(n).index(part) for n, part in zip(sizes, extent.tolist(), strict=True)]
+    return sum(stride * place for stride, place in zip(strides, places, strict=True))
 
 
 def _nodes(case: Case, row: int, tiles: IntArray) -> Nodes:

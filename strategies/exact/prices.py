@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.evaluation import CostTerms
+from spaces.compiled import compiled
 from strategies.exact.grid import FloatArray, IntArray, sub_grid
 
 UNCOMPRESSED = 0
@@ -54,21 +55,23 @@ class Costs(NamedTuple):
     whole: IntArray
 
 
-_ENDS = ("leaf", "leaf_bits", "final")
+_BY_TILE = (
+    *("words", "read", "write", "bits", "own_write", "own_bits"),
+    *("leaf", "leaf_bits", "final", "final_bits"),
+)
+"""Columns of `Costs` that a bound takes at their least."""
 
 
 def ideal_costs(costs: Costs) -> Costs:
     """The same with every price, and the halos, the least of any tile: a bound under which no tile
     need grow.
     """
+    tables = {name: getattr(costs, name) for name in _BY_TILE}
     flat = {
-        name: np.broadcast_to(
-            getattr(costs, name).min(axis=-1, keepdims=True), getattr(costs, name).shape
-        )
-        for name in ("words", "read", "write", "bits", "own_write", "own_bits", *_ENDS)
+        name: np.full_like(table, table.min(axis=-1, keepdims=True))
+        for name, table in tables.items()
     }
-    final_bits = np.broadcast_to(costs.final_bits.min(), costs.final_bits.shape)
-    return costs._replace(**flat, final_bits=final_bits, grows=np.zeros_like(costs.grows))
+    return costs._replace(**flat, grows=np.zeros_like(costs.grows))
 
 
 class FormatTable(NamedTuple):
@@ -136,8 +139,9 @@ def build_costs(
         else:
             for level in range(levels):
                 stored = _stored(terms, (t, level), choices[t][level], (extents, elements))
-                _price_copy(terms, (t, level), choices[t][level], stored, (costs, table))
-                _price_leaf(terms, (t, level), choices[t][level], stored, accesses, (costs, table))
+                copy = _copy_of(terms, (t, level), choices[t][level], stored)
+                _price_copy(copy, (costs, table))
+                _price_leaf(terms, copy, accesses, (costs, table))
         _pad(costs, t, n)
         costs.grows[t] = _varies(costs, t, t == terms.output)
     return costs, table
@@ -145,6 +149,8 @@ def build_costs(
 
 def _pad(costs: Costs, t: int, n: int) -> None:
     """Repeat the last point beyond a tensor's own sub-grid, so that minima stay true."""
+    if n == costs.words.shape[1]:
+        return
     by_level = (costs.read, costs.write, costs.bits, costs.own_write, costs.own_bits)
     for table in (costs.elements, costs.words, *by_level, costs.leaf, costs.leaf_bits):
         table[t, ..., n:] = table[t, ..., n - 1 : n]
@@ -200,19 +206,38 @@ def _choose(
     prices: (kind of shape (f, n), whether any cost depends on it); returns (kinds, n). The format
     taken has the least sum of ratios.
     """
+    stack = np.array([kind for kind, _ in prices])
     if len(offered) == 1:
         out[0][:] = offered[0]
-        return np.concatenate([kind for kind, _ in prices])
-    stack = np.stack([kind for kind, _ in prices])
+        return stack[:, 0]
     matters = np.array([use for _, use in prices])
-    least = stack.min(axis=1)
-    scale = np.where(least > 0.0, least, 1.0)[:, None]
-    best = (stack / scale)[matters].sum(axis=0).argmin(axis=0)
-    n = stack.shape[2]
-    taken = stack[:, best, np.arange(n)]
-    out[0][:n] = np.array(offered, dtype=np.int64)[best]
-    out[1][:n] = (taken <= least * (1.0 + SAME))[matters].all(axis=0)
-    return np.asarray(least)
+    least: FloatArray = _cheapest(stack, matters, np.array(offered), *out)
+    return least
+
+
+@compiled
+def _cheapest(prices, matters, offered, chosen, tight):  # type: ignore[no-untyped-def]
+    """`_choose` among several formats; prices has the shape (kinds, f, n)."""
+    kinds, formats, n = prices.shape
+    least = np.empty((kinds, n))
+    for i in range(n):
+        for k in range(kinds):
+            least[k, i] = prices[k, 0, i]
+            for f in range(1, formats):
+                least[k, i] = min(least[k, i], prices[k, f, i])
+        best, lowest = 0, np.inf
+        for f in range(formats):
+            ratios = 0.0
+            for k in range(kinds):
+                if matters[k]:
+                    ratios += prices[k, f, i] / (least[k, i] if least[k, i] > 0.0 else 1.0)
+            if ratios < lowest:
+                best, lowest = f, ratios
+        chosen[i] = offered[best]
+        for k in range(kinds):
+            if matters[k] and prices[k, best, i] > least[k, i] * (1.0 + SAME):
+                tight[i] = False
+    return least
 
 
 def _limited(terms: CostTerms, level: int) -> bool:
@@ -227,57 +252,75 @@ def home_level(terms: CostTerms, where: tuple[int, int]) -> int:
     return int(terms.home[t]) if level == 0 else level
 
 
-def _price_copy(
+class _Copy(NamedTuple):
+    """One operand at one level under the f formats offered, for n tiles.
+
+    Attributes:
+        where: Tensor, level, and the level whose prices it has.
+        offered: Format ids.
+        load, bits: Payload bits, and all bits, per element; shape (f, n).
+        lookup: Reading and decoding an element's metadata [pJ], shape (f, n).
+        fill: Writing an element [pJ], shape (f, n).
+        read_pj: Reading a bit of payload [pJ].
+        limited: Whether bits can cost anything but energy.
+    """
+
+    where: tuple[int, int, int]
+    offered: tuple[int, ...]
+    load: FloatArray
+    bits: FloatArray
+    lookup: FloatArray
+    fill: FloatArray
+    read_pj: float
+    limited: bool
+
+
+def _copy_of(
     terms: CostTerms,
     where: tuple[int, int],
     offered: tuple[int, ...],
     stored: tuple[FloatArray, FloatArray],
-    out: tuple[Costs, FormatTable],
-) -> None:
-    t, level = where
+) -> _Copy:
     at = home_level(terms, where)
-    costs, table = out
     meta, load = stored
-    n = meta.shape[1]
-    lookup = meta * terms.metadata_read_pj_per_bit[at]
-    lookup = lookup + terms.decode_pj[t, list(offered)][:, None]
-    fill = load * terms.write_pj_per_bit[at] + meta * terms.metadata_write_pj_per_bit[at]
-    kinds = [
-        (load * terms.read_pj_per_bit[at] + lookup, True),
-        (load + meta, _limited(terms, at)),
-    ]
+    decode = terms.decode_pj[where[0], list(offered)][:, None]
+    return _Copy(
+        where=(*where, at),
+        offered=offered,
+        load=load,
+        bits=load + meta,
+        lookup=meta * terms.metadata_read_pj_per_bit[at] + decode,
+        fill=load * terms.write_pj_per_bit[at] + meta * terms.metadata_write_pj_per_bit[at],
+        read_pj=float(terms.read_pj_per_bit[at]),
+        limited=_limited(terms, at),
+    )
+
+
+def _price_copy(copy: _Copy, out: tuple[Costs, FormatTable]) -> None:
+    t, level, _ = copy.where
+    costs, table = out
+    n = copy.load.shape[1]
+    kinds = [(copy.load * copy.read_pj + copy.lookup, True), (copy.bits, copy.limited)]
     if level > 0:
-        kinds.append((fill, True))
-    least = _choose(offered, kinds, (table.chosen[0, t, level], table.tight[0, t, level]))
+        kinds.append((copy.fill, True))
+    least = _choose(copy.offered, kinds, (table.chosen[0, t, level], table.tight[0, t, level]))
     costs.read[t, level, :n], costs.bits[t, level, :n] = least[:2]
-    costs.write[t, level, :n] = least[2] if level > 0 else fill.min(axis=0)
+    costs.write[t, level, :n] = least[2] if level > 0 else copy.fill.min(axis=0)
 
 
 def _price_leaf(
-    terms: CostTerms,
-    where: tuple[int, int],
-    offered: tuple[int, ...],
-    stored: tuple[FloatArray, FloatArray],
-    accesses: FloatArray,
-    out: tuple[Costs, FormatTable],
+    terms: CostTerms, copy: _Copy, accesses: FloatArray, out: tuple[Costs, FormatTable]
 ) -> None:
-    t, level = where
-    at = home_level(terms, where)
+    t, level, at = copy.where
     costs, table = out
-    meta, load = stored
-    n, last = meta.shape[1], terms.may_keep.shape[1] - 1
-    lookup = meta * terms.metadata_read_pj_per_bit[at]
-    lookup = lookup + terms.decode_pj[t, list(offered)][:, None]
-    fill = load * terms.write_pj_per_bit[at] + meta * terms.metadata_write_pj_per_bit[at]
-    limited = _limited(terms, at)
-    kinds = [] if level == 0 else [(fill, True), (load + meta, limited)]
+    n, last = copy.load.shape[1], terms.may_keep.shape[1] - 1
+    kinds = [] if level == 0 else [(copy.fill, True), (copy.bits, copy.limited)]
     for parent in range(2):
         outside = min(parent, last - 1) if level == last else level
-        made, active, looked = accesses[t, outside, int(level == last)]
-        data = active * terms.read_pj_per_bit[at]
-        data += (made - active) * terms.gated_pj_per_bit[at]
-        kinds += [(load * data + looked * lookup, True), (made * (load + meta), limited)]
-    least = _choose(offered, kinds, (table.chosen[1, t, level], table.tight[1, t, level]))
+        made, active, looked = accesses[t, outside, int(level == last)].tolist()
+        data = active * copy.read_pj + (made - active) * float(terms.gated_pj_per_bit[at])
+        kinds += [(copy.load * data + looked * copy.lookup, True), (made * copy.bits, copy.limited)]
+    least = _choose(copy.offered, kinds, (table.chosen[1, t, level], table.tight[1, t, level]))
     if level > 0:
         costs.own_write[t, level, :n], costs.own_bits[t, level, :n] = least[:2]
     costs.leaf[t, level, :, :n] = least[-4::2]

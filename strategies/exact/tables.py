@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from spaces.compiled import compiled
 from strategies.exact.grid import FloatArray, IntArray, Points
 from strategies.exact.leaves import Leaves
 from strategies.exact.machine import Machine
@@ -59,35 +60,17 @@ def outer_table(points: Points, costs: Costs, machine: Machine, share: FloatArra
         costs, machine: The problem.
         share: Spatial trips between levels 0 and 1 that use one word together, shape (T,).
     """
-    own, refetch = points
-    tensors, size = own.shape
-    rows = np.arange(tensors)[:, None]
-    first = costs.words[rows, own]
-    words = first * refetch
-    up = words / share[:, None]
-    fresh = first * share[:, None]
-    out = machine.output
-    side = up * costs.read[rows, 0, own]
-    pull = up.copy()
-    fill, spill = words.copy(), np.zeros_like(words)
-    pull[out] -= first[out]
-    fill[out] -= fresh[out]
-    spill[out] = machine.drain_read * words[out]
-    final = costs.final[own[out]] * first[out]
-    drained = np.zeros_like(pull)
-    drained[out] = pull[out] * costs.bits[out, 0, own[out]]
-    drained[out] += first[out] * costs.final_bits[own[out]]
-    side[out] = pull[out] * (costs.read[out, 0, own[out]] + costs.write[out, 0, own[out]]) + final
-    load = np.zeros((tensors, size, machine.ports))
-    _add(load, machine.read_port[0], pull * costs.bits[rows, 0, own] * machine.read_cycles[0])
-    _add(load, machine.write_port[0], drained * machine.write_cycles[0])
+    shape = points.own.shape
+    elements, side, fill, spill, fresh = (np.empty(shape) for _ in range(5))
+    load = np.zeros((*shape, machine.ports))
+    _price_tiles(points, costs, machine, share, (elements, side, fill, spill, fresh, load))
     write, read = costs.write[:, 1], costs.read[:, 1]
     cheapest = np.minimum(write.min(axis=1), costs.own_write[:, 1].min(axis=1))
     child = fill.min(axis=1) * cheapest + spill.min(axis=1) * read.min(axis=1)
     return OuterTable(
         least=side.min(axis=1) + child,
-        own=own,
-        elements=costs.elements[rows, own],
+        own=points.own,
+        elements=elements,
         side=side,
         side_load=load,
         fill=fill,
@@ -103,9 +86,33 @@ def outer_table(points: Points, costs: Costs, machine: Machine, share: FloatArra
     )
 
 
-def _add(load: FloatArray, port: int, cycles: FloatArray) -> None:
-    if port >= 0:
-        load[..., port] += cycles
+@compiled
+def _price_tiles(points, costs, machine, share, out):  # type: ignore[no-untyped-def]
+    """Write the columns of `OuterTable` that have one number per tile."""
+    elements, side, fill, spill, fresh, load = out
+    into, from_ = machine.write_port[0], machine.read_port[0]
+    for t in range(points.own.shape[0]):
+        for k in range(points.own.shape[1]):
+            own = points.own[t, k]
+            first = costs.words[t, own]
+            words = first * points.refetch[t, k]
+            pull = words / share[t]
+            elements[t, k] = costs.elements[t, own]
+            fill[t, k], spill[t, k], fresh[t, k] = words, 0.0, first * share[t]
+            drained = 0.0
+            if t == machine.output:
+                pull -= first
+                fill[t, k] -= fresh[t, k]
+                spill[t, k] = machine.drain_read * words
+                side[t, k] = pull * (costs.read[t, 0, own] + costs.write[t, 0, own])
+                side[t, k] += costs.final[own] * first
+                drained = pull * costs.bits[t, 0, own] + first * costs.final_bits[own]
+            else:
+                side[t, k] = pull * costs.read[t, 0, own]
+            if from_ >= 0:
+                load[t, k, from_] += pull * costs.bits[t, 0, own] * machine.read_cycles[0]
+            if into >= 0:
+                load[t, k, into] += drained * machine.write_cycles[0]
 
 
 def compulsory_costs(costs: Costs, machine: Machine, computes: FloatArray) -> tuple[float, float]:
