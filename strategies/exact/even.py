@@ -135,24 +135,18 @@ def try_orders(grid, outer, machine, setting, part, share, below, where, cycles,
 
 
 @compiled
-def reuse_room(grid, implicit, inner, full, t):  # type: ignore[no-untyped-def]
-    """Most trips over which tensor t's tile may stay: what is left of its irrelevant ranks."""
-    room = 1.0
-    if implicit:
-        for r in range(inner.shape[0]):
-            if not grid.relevant[t, r]:
-                room *= grid.size[r, full[r]] / grid.size[r, inner[r]]
-    return room
+def inner_floor(lean, j, shared, inverse, saved, index):  # type: ignore[no-untyped-def]
+    """Least energy of innermost tile j's traffic [pJ]; one tensor may stay as long as it can.
 
-
-@compiled
-def inner_floor(grid, implicit, part, share, base, full):  # type: ignore[no-untyped-def]
-    """Least energy of an innermost tile's traffic [pJ]; one tensor may stay as long as it can."""
+    lean (n, T, 2, 3) holds the energy coefficients, inverse = 1 / shared; saved = share of the
+    fetches that a tensor saves by staying around each base tile, (G, T); index = the base tile.
+    """
     total, best = 0.0, 0.0
-    for t in range(share.shape[0]):
-        whole, bare = linear(part[t, 1, 0], share[t]), linear(part[t, 0, 0], share[t])
+    for t in range(shared.shape[0]):
+        whole = lean[j, t, 1, 0] + lean[j, t, 1, 1] * inverse[t] + lean[j, t, 1, 2] * shared[t]
+        bare = lean[j, t, 0, 0] + lean[j, t, 0, 1] * inverse[t] + lean[j, t, 0, 2] * shared[t]
         total += whole
-        best = max(best, (whole - bare) * (1.0 - 1.0 / reuse_room(grid, implicit, base, full, t)))
+        best = max(best, (whole - bare) * saved[index, t])
     return total - best
 
 
@@ -179,12 +173,14 @@ def spread_floors(grid, floors):  # type: ignore[no-untyped-def]
     """Make each base tile's floor the least over the tiles that it divides, rank by rank."""
     for r in range(grid.number.shape[0]):
         step, count = grid.stride[r], grid.number[r]
-        for index in range(floors.shape[0] - 1, -1, -1):
-            at = (index // step) % count
-            for larger in range(at + 1, count):
-                if grid.div[r, larger, at] >= 0:
-                    other = index + (larger - at) * step
-                    floors[index] = min(floors[index], floors[other])
+        for start in range(0, floors.shape[0], step * count):
+            for at in range(count - 1, -1, -1):
+                for larger in range(at + 1, count):
+                    if grid.div[r, larger, at] < 0:
+                        continue
+                    own, other = start + at * step, start + larger * step
+                    for k in range(step):
+                        floors[own + k] = min(floors[own + k], floors[other + k])
 
 
 @compiled
@@ -199,20 +195,19 @@ def fan_bound(grid, machine, setting, instances):  # type: ignore[no-untyped-def
 def search_pair(problem, outer, part, leaf, spatial, setting, floors, work, archive):  # type: ignore[no-untyped-def]
     """Search every tile of level 1 around one innermost tile under one spatial choice.
 
-    problem = (grid, machine, implicit); leaf = (tiles below each tensor's, fixed energy, cycles);
-    spatial = (sharing, instances); floors = least energy of each tile of level 1, and around each
-    base tile, (2, G); work = (base tile, below, info).
+    problem = (grid, machine, implicit); leaf = (tiles below each tensor's, least energy without
+    level 1, cycles); spatial = (sharing, instances); floors = least energy of each tile of level 1,
+    (G,); work = (base tile, below, info).
     """
     grid, machine, implicit = problem
-    own, fixed, cycles = leaf
+    own, inside, cycles = leaf
     shared, instances = spatial
     base, below, info = work
     scratch, tile = np.zeros(machine.ports), base.copy()
     below[:, 0] = own
-    inside = fixed + inner_floor(grid, implicit, part, shared, base, setting.full)
     more = True
     while more:
-        floor = floors[0, tile_index(grid, tile, -1, 0)]
+        floor = floors[tile_index(grid, tile, -1, 0)]
         if (
             floor < np.inf
             and not no_better(setting.mode, archive, inside + floor, cycles)
@@ -248,26 +243,11 @@ def base_index(steps, tops, j):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def loose_floor(lean, j, shared, inverse):  # type: ignore[no-untyped-def]
-    """`inner_floor` as if the tensor that stays longest were fetched once; lean (n, T, 2, 3) holds
-    the energy coefficients, inverse = 1 / shared.
-    """
-    total, best = 0.0, 0.0
-    for t in range(shared.shape[0]):
-        whole = lean[j, t, 1, 0] + lean[j, t, 1, 1] * inverse[t] + lean[j, t, 1, 2] * shared[t]
-        bare = lean[j, t, 0, 0] + lean[j, t, 0, 1] * inverse[t] + lean[j, t, 0, 2] * shared[t]
-        total += whole
-        best = max(best, whole - bare)
-    return total - best
-
-
-@compiled
-def first_pair(problem, leaves, parts, fan, setting, floors, first):  # type: ignore[no-untyped-def]
+def first_pair(problem, leaves, lean, fan, setting, floors, first):  # type: ignore[no-untyped-def]
     """The most promising innermost tile on the fullest spatial choices: (choice, tile), or -1."""
-    grid, machine, implicit = problem
-    base = np.zeros(grid.number.shape[0], dtype=np.int64)
+    grid, machine, _ = problem
+    _, around, saved = floors
     steps = np.zeros(grid.size.shape, dtype=np.int64)
-    lean = parts[:, :, :, 0].copy()
     best, pair = np.inf, (-1, -1)
     for i in range(first, fan.place.shape[0]):
         if fan.used[i] < fan.used[first] and pair[0] >= 0:
@@ -277,13 +257,9 @@ def first_pair(problem, leaves, parts, fan, setting, floors, first):  # type: ig
         shared, inverse = fan.shared[i], 1.0 / fan.shared[i]
         for j in range(leaves.top.shape[0]):
             index = base_index(steps, leaves.top, j)
-            if index < 0 or floors[1, index] == np.inf:
+            if index < 0 or around[index] == np.inf:
                 continue
-            energy = fixed + floors[1, index]
-            if energy + loose_floor(lean, j, shared, inverse) >= best:
-                continue
-            spread_tile(grid.mul, grid.div, leaves.top, j, fan.place[i], setting.full, base)
-            energy += inner_floor(grid, implicit, parts[j], shared, base, setting.full)
+            energy = fixed + around[index] + inner_floor(lean, j, shared, inverse, saved, index)
             if energy < best:
                 best, pair = energy, (i, j)
     return pair
@@ -294,10 +270,13 @@ def scan_even(problem, outer, leaves, parts, fan, setting, floors, span, archive
     """Search the innermost tiles under a span of spatial choices; returns the least not looked at.
 
     parts: coefficients without and with the words written into the innermost level, by placement
-    and tensor, shape (n, T, 2, 1 + V, 3). span = (first, last, whether only bounds are asked for).
-    The result is (energy, cycles, product), inf when everything was looked at.
+    and tensor, shape (n, T, 2, 1 + V, 3). floors = least energy of each tile of level 1 and around
+    each base tile, (G,) each, and what staying saves, see `inner_floor`. span = (first, last,
+    whether only bounds are asked for). The result is (energy, cycles, product), inf when everything
+    was looked at.
     """
-    grid, machine, implicit = problem
+    grid, machine, _ = problem
+    tiles, around, saved = floors
     tensors, ranks = grid.relevant.shape
     base, left = np.zeros(ranks, dtype=np.int64), np.full(3, np.inf)
     steps, lean = np.zeros(grid.size.shape, dtype=np.int64), parts[:, :, :, 0].copy()
@@ -305,29 +284,24 @@ def scan_even(problem, outer, leaves, parts, fan, setting, floors, span, archive
     info[0], info[1] = setting.tag
     work = (base, setting.below.copy(), info)
     started = archive.tally[0] > 0 or span[2]
-    seed = (-1, -1)
+    seed, lowest = (-1, -1), around.min()
     if not started:
-        seed = first_pair(problem, leaves, parts, fan, setting, floors, span[0])
+        seed = first_pair(problem, leaves, lean, fan, setting, floors, span[0])
     for step in range(span[0] - (0 if started or seed[0] < 0 else 1), span[1]):
         i = seed[0] if step < span[0] else step
         shared, inverse = fan.shared[i], 1.0 / fan.shared[i]
         fixed, cycles = fan_bound(grid, machine, setting, fan.used[i])
-        if not span[2] and no_better(setting.mode, archive, fixed, cycles):
+        if not span[2] and no_better(setting.mode, archive, fixed + lowest, cycles):
             continue
         fill_steps(grid, fan.place[i], steps)
         for j in range(leaves.top.shape[0]):
             if step < span[0] and j != seed[1]:
                 continue
             index = base_index(steps, leaves.top, j)
-            if index < 0 or floors[1, index] == np.inf:
+            if index < 0 or around[index] == np.inf:
                 continue
-            bound = fixed + floors[1, index]
-            loose = bound + loose_floor(lean, j, shared, inverse)
-            if not span[2] and no_better(setting.mode, archive, loose, cycles):
-                archive.tally[2] += 1
-                continue
-            spread_tile(grid.mul, grid.div, leaves.top, j, fan.place[i], setting.full, base)
-            bound += inner_floor(grid, implicit, parts[j], shared, base, setting.full)
+            inside = fixed + inner_floor(lean, j, shared, inverse, saved, index)
+            bound = inside + around[index]
             if span[2]:
                 left[0], left[1] = min(left[0], bound), min(left[1], cycles)
                 left[2] = min(left[2], bound * cycles)
@@ -335,10 +309,11 @@ def scan_even(problem, outer, leaves, parts, fan, setting, floors, span, archive
             if no_better(setting.mode, archive, bound, cycles):
                 archive.tally[2] += 1
                 continue
+            spread_tile(grid.mul, grid.div, leaves.top, j, fan.place[i], setting.full, base)
             info[2], info[3] = i, j
             for t in range(tensors):
                 info[6 + t] = leaves.tile[j, t]
-            leaf = (leaves.own[j], fixed, cycles)
+            leaf = (leaves.own[j], inside, cycles)
             spatial = (shared, fan.used[i])
-            search_pair(problem, outer, parts[j], leaf, spatial, setting, floors, work, archive)
+            search_pair(problem, outer, parts[j], leaf, spatial, setting, tiles, work, archive)
     return left

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from time import perf_counter
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from strategies.exact.archive import Archive
 from strategies.exact.case import Case
 from strategies.exact.even import scan_even, spread_floors
-from strategies.exact.grid import FloatArray, IntArray
+from strategies.exact.grid import FloatArray, lie_between
 from strategies.exact.leaves import Leaves
 from strategies.exact.scan import Setting, gathered
 from strategies.exact.tables import OuterTable, Surroundings, leaf_coefficients
@@ -39,7 +38,7 @@ def join_even(
     if not len(leaves.mask):
         return np.full(3, np.inf)
     fan, parts = case.fans[-2], _parts(case, leaves, setting, tables[2])
-    floors = _outer_floors(case, tables[1], setting.full)
+    floors = _floors(case, tables[1], setting)
     problem = (case.grid, case.machine, case.implicit)
     rows = len(fan.used)
     step = 1 if np.isfinite(deadline) else rows
@@ -66,37 +65,29 @@ def _parts(case: Case, leaves: Leaves, setting: Setting, around: Surroundings) -
     return np.ascontiguousarray(np.stack([parts[:n], parts[n:]], axis=2))
 
 
-def _outer_floors(case: Case, table: OuterTable, full: IntArray) -> FloatArray:
-    """Least energy of every tile of level 1, and around every base tile [pJ], inf where none fits;
-    shape (2, G).
+def _floors(
+    case: Case, table: OuterTable, setting: Setting
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """What bounds a pair: least energy of every tile of level 1, and around every base tile [pJ],
+    inf where none fits, shape (G,) each; share of each tensor's fetches that its base tile saves by
+    staying as long as it can, shape (G, T).
 
     One tensor may stay as long as it can, as if its tile had all that is left of its irrelevant
     ranks.
     """
-    grid = case.grid
-    index, grown = _points(tuple(grid.number.tolist()), tuple(map(tuple, grid.relevant.tolist())))
+    grid, points, full = case.grid, case.points, setting.full
     price = table.side + table.fill * table.write[:, :1] + table.spill * table.read[:, :1]
-    floors = price.sum(axis=0)
+    tiles = price.sum(axis=0)
+    saved = np.zeros((price.shape[1], len(price)))
     if case.implicit:
-        most = grown + (~grid.relevant).astype(np.int64) @ (grid.stride * full)[:, None]
+        most = points.shrunk + (~grid.relevant).astype(np.int64) @ (grid.stride * full)[:, None]
         inside = np.minimum(most, price.shape[1] - 1)
-        saved = price - np.take_along_axis(price, inside, axis=1)
-        floors = floors - np.maximum(saved.max(axis=0), 0.0)
+        less = price - np.take_along_axis(price, inside, axis=1)
+        tiles = tiles - np.maximum(less.max(axis=0), 0.0)
+        saved = 1.0 - setting.share0 / points.refetch.T
     held = (table.elements * table.bits[:, :1]).sum(axis=0)
-    whole = (grid.div[np.arange(len(full)), full, index] >= 0).all(axis=1)
-    floors = np.where((held <= case.machine.capacity[1]) & whole, floors, np.inf)
-    both = np.stack([floors, floors])
-    spread_floors(grid, both[1])
-    return both
-
-
-@lru_cache(maxsize=64)
-def _points(
-    number: tuple[int, ...], relevant: tuple[tuple[bool, ...], ...]
-) -> tuple[IntArray, IntArray]:
-    """Divisor indices of every point of the grid, (G, R); its index with each tensor's irrelevant
-    ranks at one, (T, G).
-    """
-    index = np.stack([a.ravel() for a in np.indices(number)], axis=1)
-    stride = np.concatenate([np.cumprod(number[::-1])[::-1][1:], [1]]).astype(np.int64)
-    return index, np.array(relevant, dtype=np.int64) @ (index * stride).T
+    whole = lie_between(grid, points.place, np.zeros_like(full), full)
+    tiles = np.where((held <= case.machine.capacity[1]) & whole, tiles, np.inf)
+    around = tiles.copy()
+    spread_floors(grid, around)
+    return tiles, around, np.ascontiguousarray(saved)

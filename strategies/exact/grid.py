@@ -47,10 +47,14 @@ class Points(NamedTuple):
     Attributes:
         own: Sub-grid index of each tensor, shape (T, G).
         refetch: Trips of each tensor's irrelevant ranks outside, shape (T, G).
+        place: Divisor indices, shape (G, R).
+        shrunk: Full-grid index with each tensor's irrelevant ranks at one, shape (T, G).
     """
 
     own: IntArray
     refetch: FloatArray
+    place: IntArray
+    shrunk: IntArray
 
 
 @lru_cache(maxsize=4096)
@@ -106,7 +110,19 @@ def build_points(sizes: tuple[int, ...], relevant: tuple[tuple[bool, ...], ...])
     trips = np.stack([size / grid.size[r, index[:, r]] for r, size in enumerate(sizes)], axis=-1)
     own = np.stack([index @ row for row in grid.sub])
     refetch = np.stack([np.where(row, 1.0, trips).prod(axis=-1) for row in grid.relevant])
-    return Points(own, refetch)
+    shrunk = np.stack([index @ np.where(row, grid.stride, 0) for row in grid.relevant])
+    return Points(own, refetch, index, shrunk)
+
+
+def lie_between(grid: Grid, place: IntArray, base: IntArray, full: IntArray) -> NDArray[np.bool_]:
+    """Whether extents (divisor indices, shape (n, R)) are multiples of those of `base` and divide
+    those of `full`, shape (n,).
+    """
+    good = np.ones(len(place), dtype=np.bool_)
+    for r, (least, most) in enumerate(zip(base.tolist(), full.tolist(), strict=True)):
+        allowed = (grid.div[r, :, least] >= 0) & (grid.div[r, most] >= 0)
+        good &= allowed[place[:, r]]
+    return good
 
 
 def _strides(count: IntArray) -> IntArray:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spaces.compiled import compiled
-from strategies.exact.grid import FloatArray, Grid, IntArray, Points
+from strategies.exact.grid import FloatArray, Grid, IntArray, Points, lie_between
 from strategies.exact.growth import has_rival, rivals_of, tile_prices
 from strategies.exact.machine import Machine
 from strategies.exact.prices import Costs
@@ -261,12 +261,12 @@ def take_leaves(leaves: Leaves, chosen: IntArray) -> Leaves:
     )
 
 
-def large_enough(leaves: Leaves, grid: Grid, minimum: IntArray) -> Leaves:
+def large_enough(leaves: Leaves, grid: Grid, points: Points, minimum: IntArray) -> Leaves:
     """The placements whose tiles all have at least these rank extents in their relevant ranks."""
     good = np.ones(len(leaves.mask), dtype=np.bool_)
     for t, relevant in enumerate(grid.relevant):
-        index = (np.maximum(leaves.tile[:, t, None], 0) // grid.stride) % grid.number
-        extent = grid.size[np.arange(len(minimum)), index]
+        place = points.place[np.maximum(leaves.tile[:, t], 0)]
+        extent = grid.size[np.arange(len(minimum)), place]
         fits = (extent >= np.where(relevant, minimum, 1)).all(axis=1)
         good &= fits | (leaves.tile[:, t] < 0)
     return take_leaves(leaves, np.flatnonzero(good))
@@ -283,15 +283,15 @@ def even_placements(
         base, full: The two parts of a box, see `innermost_placements`.
     """
     grid, points, costs, machine = problem
-    tensors, ranks = grid.relevant.shape
-    rows, level = np.arange(tensors)[:, None], len(machine.capacity) - 1
-    index = (np.arange(points.own.shape[1])[:, None] // grid.stride) % grid.number
-    each = np.arange(ranks)
-    whole = (grid.div[each, index, base] >= 0) & (grid.div[each, full, index] >= 0)
-    held = (costs.elements[rows, points.own] * costs.own_bits[rows, level, points.own]).sum(axis=0)
-    fit = np.flatnonzero(whole.all(axis=1) & (held <= machine.capacity[level] * (1.0 + 1e-9)))
+    tensors, level = len(grid.relevant), len(machine.capacity) - 1
+    sizes = costs.elements * costs.own_bits[:, level]
+    held = np.zeros(len(points.place))
+    for size, own in zip(sizes, points.own, strict=True):
+        held += size[own]
+    whole = lie_between(grid, points.place, base, full)
+    fit = np.flatnonzero(whole & (held <= machine.capacity[level] * (1.0 + 1e-9)))
     tile = np.repeat(fit[:, None], tensors, axis=1)
-    found = np.concatenate([np.full((len(fit), 1), row), tile, index[fit]], axis=1)
+    found = np.concatenate([np.full((len(fit), 1), row), tile, points.place[fit]], axis=1)
     masks = np.full(row + 1, (1 << tensors) - 1)
     return _describe(found, points, costs, masks)
 

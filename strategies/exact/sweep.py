@@ -189,7 +189,8 @@ def _sweep_setting(task: Sweep, stores: Outer, setting: Setting, base: IntArray)
 def _allowed(task: Sweep, leaves: Leaves) -> Leaves:
     """The innermost placements that the space's constraints leave."""
     if task.space.minimum_tile is not None:
-        leaves = large_enough(leaves, task.case.grid, task.space.minimum_tile)
+        case = task.case
+        leaves = large_enough(leaves, case.grid, case.points, task.space.minimum_tile)
     if task.space.rules is not None:
         leaves = stationary_leaves(leaves, task.case.orders, task.space.rules)
     return leaves
