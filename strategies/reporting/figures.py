@@ -42,7 +42,7 @@ def study_figures(result: StudyResult) -> dict[str, Figure]:
 
 
 def save_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
-    """Write each figure as PNG and as vector PDF; returns the files."""
+    """Write each figure as PNG and as vector PDF, and empty it; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, figure in figures.items():
@@ -50,6 +50,7 @@ def save_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
             path = folder / f"{name}.{ending}"
             figure.savefig(path, dpi=150)
             written.append(path)
+        figure.clear()
     return written
 
 

@@ -17,6 +17,7 @@ from strategies.reporting.stages import TITLE as STAGES
 from strategies.reporting.stages import funnel_figure
 from strategies.reporting.study_result import StudyResult, Trial
 from strategies.reporting.terminal import Rows
+from strategies.tuning.memory import free_memory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -236,16 +237,34 @@ def write_trials(folder: Path, result: StudyResult) -> Path:
 
 def write_outcome(folder: Path, findings: Findings, result: StudyResult, command: str) -> Path:
     """Write every artifact of a study into its folder; returns the report."""
+    from strategies.reporting.report import ReportContent, write_report
+
+    write_findings(folder, findings)
+    write_trials(folder, result)
+    images = _write_figures(folder / "figures", findings, result)
+    free_memory()
+    content = ReportContent(
+        title=result.reader.meta.name,
+        question=f"{result.n_trials} trials; objectives: {', '.join(result.goal.metrics)}",
+        command=command,
+        tables=findings.tables,
+        texts=findings.texts,
+        breakdown=findings.breakdown,
+        images=images,
+    )
+    return write_report(folder / "report.html", content, result)
+
+
+def _write_figures(folder: Path, findings: Findings, result: StudyResult) -> dict[str, Path]:
+    """Draw and save everything; returns the images that the report shows as they are."""
     from strategies.reporting.figures import breakdown_figure, save_figures, study_figures
     from strategies.reporting.heat_map import HeatMap, heat_map_figure
     from strategies.reporting.insights import figure_tables, insight_figures
     from strategies.reporting.nest_figure import nest_figures
-    from strategies.reporting.report import ReportContent, write_report, write_tables
+    from strategies.reporting.report import write_tables
 
-    write_findings(folder, findings)
-    write_trials(folder, result)
     data = figure_tables(result, findings.breakdown)
-    write_tables(folder / "figures", data)
+    write_tables(folder, data)
     figures = study_figures(result)
     if findings.breakdown:
         figures["energy_breakdown"] = breakdown_figure(
@@ -257,17 +276,8 @@ def write_outcome(folder: Path, findings: Findings, result: StudyResult, command
     own |= {name: draw() for name, draw in findings.pictures.items()} | dict(findings.figures)
     own |= {name: figures[name] for name in WITHOUT_PLOT if name in figures}
     own |= insight_figures(data) | nest_figures(findings.texts)
-    save_figures(figures | own, folder / "figures")
-    content = ReportContent(
-        title=result.reader.meta.name,
-        question=f"{result.n_trials} trials; objectives: {', '.join(result.goal.metrics)}",
-        command=command,
-        tables=findings.tables,
-        texts=findings.texts,
-        breakdown=findings.breakdown,
-        images={name: folder / "figures" / f"{name}.png" for name in own},
-    )
-    return write_report(folder / "report.html", content, result)
+    save_figures(figures | own, folder)
+    return {name: folder / f"{name}.png" for name in own}
 
 
 def print_outcome(findings: Findings, folder: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from strategies.reporting.terminal import Rows, cell_text
 
 MAX_HOVER_POINTS = 3000
 """Trials with hover text in the page; a page of more is slow to open."""
+
+PART_CHARACTERS = 1 << 16
+"""Characters of the plotting library held at a time while the page is written."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,11 @@ def write_report(path: Path, content: ReportContent, result: StudyResult | None 
     The page needs no network: style, script and the plotting library are part of it.
     """
     from jinja2 import Environment, FileSystemLoader
-    from plotly.offline import get_plotlyjs
 
     plots = _plots(content, result)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     environment.filters["cell"] = cell_text
-    page = environment.get_template("report.html.jinja").render(
+    page = environment.get_template("report.html.jinja").stream(
         content=content,
         tables={title: rows for title, rows in content.tables.items() if rows},
         plots=plots,
@@ -63,12 +67,18 @@ def write_report(path: Path, content: ReportContent, result: StudyResult | None 
             name.replace("_", " "): b64encode(file.read_bytes()).decode("ascii")
             for name, file in content.images.items()
         },
-        plotly_js=get_plotlyjs() if plots else "",
+        plotting_library=plotting_library(),
         model_version=MODEL_VERSION,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    page.dump(str(path), encoding="utf-8")
     return path
+
+
+def plotting_library() -> Iterator[str]:
+    """The script of plotly in parts: whole, it takes tens of megabytes as a string."""
+    with (files("plotly") / "package_data" / "plotly.min.js").open(encoding="utf-8") as script:
+        yield from iter(partial(script.read, PART_CHARACTERS), "")
 
 
 def write_tables(folder: Path, tables: Mapping[str, Rows]) -> list[Path]:

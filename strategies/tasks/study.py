@@ -32,6 +32,7 @@ from strategies.tasks.invocation import (
 )
 from strategies.tasks.user_errors import UserError
 from strategies.tuning.budget import Budget
+from strategies.tuning.memory import free_memory, return_large_arrays
 from strategies.tuning.trial_log import TrialLog, create_log, resume_log
 from strategies.tuning.tuner import Observer, Tuner
 
@@ -73,6 +74,7 @@ class Setup:
 
 def run(config: DictConfig) -> float | None:
     """Run the study; returns the best value of its first objective, for sweeps."""
+    return_large_arrays()
     setup = prepare(config)
     strategy = make_strategy(config_node(setup, "strategy"), setup.problem, seed_of(setup))
     with open_log(setup) as log, ExitStack() as stack:
@@ -116,6 +118,7 @@ def publish(
     findings = with_foreign(findings, setup.config.get("foreign"), result)
     if stages:
         findings = replace(findings, tables={**findings.tables, TITLE: stage_rows(stages)})
+    free_memory()
     write_outcome(folder, findings, result, command_line())
     if tracker is not None:
         tracker.add_artifacts(folder)
