@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,9 @@ MIN_TRIALS = 20
 
 SHOWN_PARAMETERS = 15
 """Parameters drawn, the most important ones; the table has all of them."""
+
+NO_BEST_TENTH = "Target and region quantiles select the same set of trials"
+"""Start of Optuna's warning that importances are undetermined."""
 
 STEPS = 100
 """Points of a history."""
@@ -74,7 +78,8 @@ def importance_rows(result: StudyResult) -> Rows:
     """Share of every parameter in what makes trials good, by objective, adding up to 1.
 
     PED-ANOVA (Watanabe et al., IJCAI 2023, arXiv 2304.10255) by Optuna: how far the best tenth of
-    the trials departs from all of them in each parameter. Empty for studies too small to tell.
+    the trials departs from all of them in each parameter. Empty for studies too small to tell; an
+    objective whose best value so many trials share that there is no best tenth is left out.
     """
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
@@ -99,7 +104,13 @@ def importance_rows(result: StudyResult) -> Rows:
                 for trial in trials
             ]
         )
-        shares[metric] = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.filterwarnings("always", message=NO_BEST_TENTH)
+            share = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+        if not heard:
+            shares[metric] = share
+    if not shares:
+        return []
     order = sorted(free, key=lambda name: -sum(share.get(name, 0.0) for share in shares.values()))
     return [
         {"parameter": name, **{m: float(share.get(name, 0.0)) for m, share in shares.items()}}
