@@ -4,7 +4,7 @@
     python benchmarks/case_study.py outputs/case_study --write
 
 Prints the tables of the page in Markdown and one JSON line; `--write` renews
-docs/examples/case_study.json, which a test prices again.
+docs/examples/case_study.json and case_study_chips.csv.gz, which a test prices again.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 
 from evaluators.evaluation import Evaluation
 from strategies.codesign.machine_fronts import MACHINES, MachineFronts
 from strategies.tasks.recorded_study import study_in
 
 FILE = Path(__file__).parents[1] / "docs" / "examples" / "case_study.json"
+CHIPS = FILE.with_name("case_study_chips.csv.gz")
+"""Every feasible chip of the study, one row of parameters each: what the fronts are drawn from."""
+
 COMMAND = "python run.py +experiment=llama_codesign name=case_study"
 SHOWN = (
     "energy_mj_per_token",
@@ -75,6 +79,17 @@ def table_row(name: str, values: dict[str, float]) -> str:
     return " | ".join([f"| {name}", *(f"{values[key]:.4g}" for key in SHOWN)]) + " |"
 
 
+def front_row(values: dict[str, Any]) -> str:
+    """One Markdown row of the table of fronts, as the page has it."""
+    cells = [
+        values["weights held by"],
+        *(str(values[key]) for key in ("chips", "front", "of these on the joint front")),
+        *(f"{values[f'least {key}']:.4g}" for key in SHOWN[:2]),
+        f"{values['hypervolume / joint']:.4f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path, help="folder of the recorded study")
@@ -121,10 +136,11 @@ def main() -> None:
         for variant in design["variants"]:
             print("   ", table_row(f"{variant['changed']} {variant['to']}", variant["metrics"]))
     for row in record["fronts"]:
-        print(row)
+        print(front_row(row))
     print(json.dumps({"benchmark": "case_study", "designs": len(record["designs"])}))
     if arguments.write:
         FILE.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        pd.DataFrame(dict(columns)).to_csv(CHIPS, index=False)
 
 
 if __name__ == "__main__":
