@@ -24,6 +24,8 @@ class SearchResult:
         energy_pj, latency_cycles: Their costs, shape (n,).
         objective: energy, latency, edp or pareto.
         lower_bound: No mapping of the space has a smaller objective (of a front: energy x latency).
+            Under implicit stationarity the space of "uneven" counts no runs of outer loops, which
+            the evaluator does count; "uneven_runs" has them (docs/exact_search.md).
         certified: The lower bound is the value found; a front is complete.
         reason: What excludes every mapping, or why none was found; empty when there is one.
         visited, pruned: Joins of inner and outer placements looked at, and dropped by bound.
