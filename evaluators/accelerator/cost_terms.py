@@ -45,7 +45,7 @@ def accelerator_cost_terms(accelerator: AcceleratorModel) -> CostTerms:
     return CostTerms(
         rank_names=ranks,
         rank_sizes=np.array([operator.ranks[rank] for rank in ranks], dtype=np.int64),
-        relevant=np.array([[rank in tensor.ranks for rank in ranks] for tensor in tensors]),
+        relevant=operator.relevance,
         output=len(tensors) - 1,
         home=np.where(reserved > 0.0, HOME, 0),
         elements=np.array([operator.tensor_elements(t.name) for t in tensors], dtype=np.float64),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluators.accelerator.bounds import Bound, compulsory_bound
+from evaluators.accelerator.bounds import compulsory_bound
 from evaluators.accelerator.evaluator_settings import evaluator_settings
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from spaces.mappings.design_file import Design, design_to_yaml
@@ -121,24 +121,6 @@ def energy_breakdown(
     parts["compute"] = {"computes": sum(c * e for c, e in zip(counts, compute, strict=True))}
     parts["leakage"] = {"leakage": sum(c * e for c, e in zip(counts, static, strict=True))}
     return parts
-
-
-def model_bound(operators: Sequence[Operator], parts: Sequence[SparseAccelerator]) -> Bound:
-    """Compulsory energy and latency of one run of the model; bits are those of all weights."""
-    bounds = [compulsory_bound(part) for part in parts]
-    counts = [operator.count for operator in operators]
-    elements = bits = 0.0
-    for operator, bound in zip(operators, bounds, strict=True):
-        stored = stored_operand(operator)
-        if stored.tensor_class is TensorClass.WEIGHT:
-            size = operator.tensor_elements(stored.name) * operator.count
-            elements += size
-            bits += size * bound.bits_per_element[stored.name]
-    return Bound(
-        bits_per_element={"weight": bits / elements if elements else 0.0},
-        energy_pj=sum(c * b.energy_pj for c, b in zip(counts, bounds, strict=True)),
-        latency_cycles=sum(c * b.latency_cycles for c, b in zip(counts, bounds, strict=True)),
-    )
 
 
 def comparison_rows(

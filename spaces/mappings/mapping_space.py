@@ -177,9 +177,7 @@ class MappingSpace:
         the block are joined at the outermost; the second n points first move tiles inwards over
         loops that do not index them, which implicit stationarity makes free.
         """
-        ranks, tensors = self.operator.rank_names, self.operator.tensors
-        relevant = np.array([[rank in tensor.ranks for rank in ranks] for tensor in tensors])
-        both = concatenate([designs, lowered(designs, relevant)])
+        both = concatenate([designs, lowered(designs, self.operator.relevance)])
         choices, _, _ = self.tables.settle(choices_of(both, self.tables))
         return self._columns(choices)
 

@@ -165,6 +165,11 @@ class Operator:
         return tuple(self.ranks)
 
     @property
+    def relevance(self) -> NDArray[np.bool_]:
+        """True where a rank indexes a tensor, shape (tensors, ranks)."""
+        return np.array([[rank in tensor.ranks for rank in self.ranks] for tensor in self.tensors])
+
+    @property
     def role(self) -> str:
         """The name without the suffix of a split by layer; sparsity rules match it."""
         return self.tags.get("role", self.name)

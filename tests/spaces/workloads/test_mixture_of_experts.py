@@ -8,21 +8,7 @@ import pytest
 from spaces.workloads.hugging_face import hugging_face, read_shape
 from spaces.workloads.language_model import language_model
 from spaces.workloads.mixture_of_experts import MixtureShape
-
-MIXTRAL = {
-    "model_type": "mixtral",
-    "hidden_act": "silu",
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_attention_heads": 32,
-    "num_experts_per_tok": 2,
-    "num_hidden_layers": 32,
-    "num_key_value_heads": 8,
-    "num_local_experts": 8,
-    "sliding_window": None,
-    "tie_word_embeddings": False,
-    "vocab_size": 32000,
-}
+from tests.spaces.workloads.test_hugging_face import MIXTRAL
 
 
 @pytest.fixture
