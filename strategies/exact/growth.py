@@ -67,26 +67,80 @@ def has_rival(div, number, relevant, rivals, own, inner):  # type: ignore[no-unt
     return False
 
 
-def tile_prices(costs: Costs, tensor: int) -> FloatArray:
-    """Everything that depends on a growing tensor's innermost tile, shape (S, columns)."""
-    last = costs.read.shape[1] - 1
-    columns = [
-        costs.own_write[tensor, last],
-        costs.own_bits[tensor, last],
-        *costs.leaf[tensor, last],
-    ]
-    columns += [*costs.leaf_bits[tensor, last], costs.final, *costs.read[tensor, :last]]
-    columns += [*costs.write[tensor, :last], *costs.bits[tensor, :last], costs.words[tensor]]
+@compiled
+def find_larger(div, number, ranks, rivals, starts, out):  # type: ignore[no-untyped-def]
+    """Write, for every tile of a sub-grid, itself and the larger ones around it worth a look.
+
+    starts (S + 1,): where each tile's begin in `out` (S * S,); returns how many were written.
+    """
+    count = 0
+    points = rivals.shape[0]
+    for x in range(points):
+        starts[x] = count
+        for y in range(x, points):
+            good = divides(div, number, ranks, y, x)
+            for z in rivals[y]:
+                if not good or z < 0:
+                    break
+                good = not divides(div, number, ranks, z, x)
+            if good:
+                out[count] = y
+                count += 1
+    starts[points] = count
+    return count
+
+
+@compiled
+def divides(div, number, ranks, large, small):  # type: ignore[no-untyped-def]
+    """True when every extent of sub-grid point `large` is a multiple of that of `small`."""
+    for k in range(ranks.shape[0] - 1, -1, -1):
+        n = number[ranks[k]]
+        if div[ranks[k], large % n, small % n] < 0:
+            return False
+        large //= n
+        small //= n
+    return True
+
+
+def tile_prices(costs: Costs, tensor: int, level: int) -> FloatArray:
+    """Everything that depends on a growing tensor's tile at a level, shape (S, columns)."""
+    columns = [costs.own_write[tensor, level], costs.own_bits[tensor, level]]
+    columns += [*costs.leaf[tensor, level], *costs.leaf_bits[tensor, level], costs.final]
+    columns += [*costs.read[tensor, :level], *costs.write[tensor, :level]]
+    columns += [*costs.bits[tensor, :level], costs.words[tensor]]
     return np.stack(columns, axis=1)
 
 
-def rivals_of(grid: Grid, costs: Costs) -> IntArray:
-    """Smaller tiles that do as well, by growing tensor and sub-grid index, (T, S, rivals)."""
+def rivals_of(grid: Grid, costs: Costs, level: int) -> IntArray:
+    """Smaller tiles that do as well at a level, by growing tensor and sub-grid index, shape
+    (T, S, rivals).
+    """
     tensors, width = costs.elements.shape
     out = np.full((tensors, width, MOST_RIVALS if costs.grows.any() else 1), -1, dtype=np.int64)
     for t in np.flatnonzero(costs.grows):
         ranks = np.flatnonzero(grid.relevant[t])
         points = int(grid.number[ranks].prod())
-        prices = np.ascontiguousarray(tile_prices(costs, int(t))[:points])
+        prices = np.ascontiguousarray(tile_prices(costs, int(t), level)[:points])
         find_rivals(grid.div, grid.number, ranks, prices, out[t, :points])
     return out
+
+
+def growth_of(grid: Grid, costs: Costs, level: int) -> tuple[IntArray, IntArray]:
+    """What a tile at a level may grow to in its own ranks, itself first, all without rivals.
+
+    Returns:
+        Sub-grid indices one after another, and where those of each growing tensor and sub-grid
+        index begin, shape (T, S + 1).
+    """
+    rivals = rivals_of(grid, costs, level)
+    starts = np.zeros((len(rivals), rivals.shape[1] + 1), dtype=np.int64)
+    tiles = [np.empty(0, dtype=np.int64)]
+    for t in np.flatnonzero(costs.grows):
+        ranks = np.flatnonzero(grid.relevant[t])
+        points = int(grid.number[ranks].prod())
+        room = np.empty(points * points, dtype=np.int64)
+        own = starts[t, : points + 1]
+        count = find_larger(grid.div, grid.number, ranks, rivals[t, :points], own, room)
+        own += sum(len(part) for part in tiles)
+        tiles.append(room[:count].copy())
+    return np.concatenate(tiles), starts

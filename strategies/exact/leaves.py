@@ -159,7 +159,9 @@ def _prices(costs: Costs, leaves: Leaves) -> FloatArray:
     """Everything of a placement that a cost grows with, shape (n, columns)."""
     columns = [leaves.words]
     for t in np.flatnonzero(costs.grows):
-        values = tile_prices(costs, int(t))[np.maximum(leaves.own[:, t], 0)]
+        values = tile_prices(costs, int(t), costs.read.shape[1] - 1)[
+            np.maximum(leaves.own[:, t], 0)
+        ]
         columns.append(np.where(leaves.own[:, t : t + 1] >= 0, values, 0.0))
     stack = np.concatenate(columns, axis=1)
     return np.ascontiguousarray(stack[:, np.ptp(stack, axis=0) > 0.0])
@@ -188,7 +190,7 @@ def innermost_placements(
     allowed = np.flatnonzero(machine.masks[level, masks])
     bits = np.ascontiguousarray(costs.own_bits[:, level])
     capacity, room = float(machine.capacity[level]), 1 << 13
-    rivals = rivals_of(grid, costs)
+    rivals = rivals_of(grid, costs, level)
     while True:
         out = np.empty((room, 1 + tensors + len(box[0])), dtype=np.int64)
         count = _place(

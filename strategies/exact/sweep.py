@@ -129,10 +129,11 @@ def _outer_fan(case: Case) -> Fanout:
 
 def _tables(case: Case, share: FloatArray) -> tuple[OuterTable, OuterTable]:
     """Level 1's table with true and with ideal prices."""
-    table = outer_table(case.points, case.costs, case.machine, share)
-    if not case.costs.grows.any():
+    grid, points, costs, machine = case.grid, case.points, case.costs, case.machine
+    table = outer_table((grid, points, costs, machine), share)
+    if not costs.grows.any():
         return table, table
-    return table, outer_table(case.points, ideal_costs(case.costs), case.machine, share)
+    return table, outer_table((grid, points, ideal_costs(costs), machine), share)
 
 
 def _setting(task: Sweep, stores: Outer, tag: tuple[int, int], floor: float) -> Setting:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from spaces.compiled import compiled
-from strategies.exact.grid import FloatArray, IntArray, Points
+from strategies.exact.grid import FloatArray, Grid, IntArray, Points
+from strategies.exact.growth import growth_of
 from strategies.exact.leaves import Leaves
 from strategies.exact.machine import Machine
 from strategies.exact.prices import Costs
@@ -33,6 +34,7 @@ class OuterTable(NamedTuple):
         own_write, own_bits: The same where level 1 is the innermost, by its own index, (T, S).
         least: Least energy of moving a tensor into level 1 over the run [pJ], shape (T,).
         leaf, leaf_bits: Energy and bits per dense access of the compute units to level 1, (T, S).
+        larger, larger_start: What a tile may grow to in its own ranks, see `growth.growth_of`.
     """
 
     own: IntArray
@@ -50,16 +52,19 @@ class OuterTable(NamedTuple):
     least: FloatArray
     leaf: FloatArray
     leaf_bits: FloatArray
+    larger: IntArray
+    larger_start: IntArray
 
 
-def outer_table(points: Points, costs: Costs, machine: Machine, share: FloatArray) -> OuterTable:
+def outer_table(problem: tuple[Grid, Points, Costs, Machine], share: FloatArray) -> OuterTable:
     """Price every tile of every tensor at level 1.
 
     Args:
-        points: Every point of the full grid.
-        costs, machine: The problem.
+        problem: The tables.
         share: Spatial trips between levels 0 and 1 that use one word together, shape (T,).
     """
+    grid, points, costs, machine = problem
+    larger, larger_start = growth_of(grid, costs, 1)
     shape = points.own.shape
     elements, side, fill, spill, fresh = (np.empty(shape) for _ in range(5))
     load = np.zeros((*shape, machine.ports))
@@ -83,6 +88,8 @@ def outer_table(points: Points, costs: Costs, machine: Machine, share: FloatArra
         own_bits=np.ascontiguousarray(costs.own_bits[:, 1]),
         leaf=np.ascontiguousarray(costs.leaf[:, 1, 0]),
         leaf_bits=np.ascontiguousarray(costs.leaf_bits[:, 1, 0]),
+        larger=larger,
+        larger_start=larger_start,
     )
 
 

@@ -98,30 +98,62 @@ def count_nodes(order):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def begin_node(walk, grows, order, depth, nodes, under, bounds, relevant):  # type: ignore[no-untyped-def]
+def inside(extent, depth, under, bounds):  # type: ignore[no-untyped-def]
+    """Extents that the node at this depth stands around; the first above a run around its trips."""
+    if depth == under:
+        return bounds[1]
+    return bounds[0] if depth == 0 else extent[depth - 1]
+
+
+@compiled
+def begin_node(walk, order, depth, nodes, under, bounds, relevant):  # type: ignore[no-untyped-def]
     """Open the ranks of the node at this depth and write its smallest tile.
 
     bounds = (base, wide, full): nodes at depths below `under` lie between base and wide.
     """
-    extent, open_ranks, at_once, _ = walk
+    extent, open_ranks, at_once, _, grown = walk
     t = order[nodes - 1 - depth]
     outermost = depth == nodes - 1 and depth >= under
-    choose_ranks(relevant[t], grows[t, 3] > 0, outermost, open_ranks[depth], at_once[depth])
-    inner = bounds[0] if depth == 0 else extent[depth - 1]
-    if depth == under:
-        inner = bounds[1]
+    choose_ranks(relevant[t], False, outermost, open_ranks[depth], at_once[depth])
+    grown[depth] = 0
+    inner = inside(extent, depth, under, bounds)
     first_extent(open_ranks[depth], at_once[depth], inner, bounds[2], extent[depth])
 
 
 @compiled
 def next_node(walk, depth, under, bounds, div):  # type: ignore[no-untyped-def]
-    """Advance the tile of the node at this depth; False after the last."""
-    extent, open_ranks, _, _ = walk
-    inner = bounds[0] if depth == 0 else extent[depth - 1]
-    if depth == under:
-        inner = bounds[1]
+    """Advance the irrelevant ranks of the node at this depth; False after the last."""
+    extent, open_ranks = walk[0], walk[1]
+    inner = inside(extent, depth, under, bounds)
     outer = bounds[1] if depth < under else bounds[2]
     return next_extent(div, open_ranks[depth], inner, outer, extent[depth])
+
+
+@compiled
+def next_growth(walk, depth, under, bounds, grid, larger, t):  # type: ignore[no-untyped-def]
+    """Grow the node at this depth in its tensor's own ranks, the others anew; False after the last.
+
+    larger = (tiles, starts), see `OuterTable`.
+    """
+    extent, open_ranks, at_once, _, grown = walk
+    tiles, starts = larger
+    inner = inside(extent, depth, under, bounds)
+    outer = bounds[1] if depth < under else bounds[2]
+    index = 0
+    for r in range(inner.shape[0]):
+        index += grid.sub[t, r] * inner[r]
+    first = starts[t, index]
+    for place in range(first + grown[depth] + 1, starts[t, index + 1]):
+        first_extent(open_ranks[depth], at_once[depth], inner, outer, extent[depth])
+        good = True
+        for r in range(inner.shape[0]):
+            if grid.relevant[t, r]:
+                extent[depth, r] = (tiles[place] // grid.sub[t, r]) % grid.number[r]
+                good = good and grid.div[r, outer[r], extent[depth, r]] >= 0
+        if good:
+            grown[depth] = place - first
+            return True
+    return False
 
 
 @compiled
@@ -139,9 +171,9 @@ def walk_order(grid, outer, machine, order, under, bounds, below, scratch, lists
         if not dominated(lists.energy, lists.load, first, lists.used[0], 0.0, load[0]):
             insert_entry(lists, first, 0.0, load[0], tile, row)
         return
-    at = walk[3]
+    at, larger = walk[3], (outer.larger, outer.larger_start)
     depth = 0
-    begin_node(walk, below, tensors, 0, nodes, under, bounds, grid.relevant)
+    begin_node(walk, tensors, 0, nodes, under, bounds, grid.relevant)
     while depth >= 0:
         t = tensors[nodes - 1 - depth]
         at[depth] = 0
@@ -162,16 +194,18 @@ def walk_order(grid, outer, machine, order, under, bounds, below, scratch, lists
                 lists.used[3] += 1
             elif depth < nodes - 1:
                 depth += 1
-                begin_node(walk, below, tensors, depth, nodes, under, bounds, grid.relevant)
+                begin_node(walk, tensors, depth, nodes, under, bounds, grid.relevant)
                 continue
             else:
                 for d in range(nodes):
                     tile[tensors[nodes - 1 - d]] = at[d]
                 insert_entry(lists, first, energy[depth + 1], load[depth + 1], tile, row)
         while depth >= 0:
-            grows = below[tensors[nodes - 1 - depth], 3] > 0
-            # A dense tile does not change with its irrelevant trips: no room now, no room then.
-            if (fits or grows) and next_node(walk, depth, under, bounds, grid.div):
+            # A tile does not change with its irrelevant trips: no room now, no room then.
+            if fits and next_node(walk, depth, under, bounds, grid.div):
+                break
+            t = tensors[nodes - 1 - depth]
+            if below[t, 3] > 0.0 and next_growth(walk, depth, under, bounds, grid, larger, t):
                 break
             fits = True
             depth -= 1
@@ -232,6 +266,7 @@ def fill_list(grid, outer, machine, orders, starts, mask, base, full, below, run
         np.zeros((tensors, ranks), dtype=np.int64),
         np.zeros((tensors, ranks), dtype=np.bool_),
         np.zeros((tensors, ranks), dtype=np.bool_),
+        np.zeros(tensors, dtype=np.int64),
         np.zeros(tensors, dtype=np.int64),
     )
     sums = (np.zeros(tensors + 1), room)
