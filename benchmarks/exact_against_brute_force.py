@@ -2,7 +2,7 @@
 
     python benchmarks/exact_against_brute_force.py [PROBLEMS [FIRST_SEED]]
 
-Operators (matrix products, batched, grouped, convolutions with halos), two and three levels, zeros,
+Operators (matrix products, batched, grouped, convolutions with halos), two to four levels, zeros,
 formats, bypass, both stationarities, padding and binding bandwidths are drawn at random; the oracle
 is `tests/strategies/mapping_oracle.py`, which shares no code with the search. Energy, latency, EDP
 and the front are compared, every result is priced again. The exit status is 1 if any differs.
@@ -21,13 +21,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from strategies.exact.exact_search import exact_search
 from tests.strategies.comparison import differences
 from tests.strategies.mapping_oracle import all_costs
-from tests.strategies.small_problems import SmallProblem, random_even_problem, random_problem
+from tests.strategies.small_problems import (
+    SmallProblem,
+    random_deep_problem,
+    random_even_problem,
+    random_problem,
+)
 
 
 def examine(seed: int) -> tuple[SmallProblem, int, list[str]]:
-    """One problem of the whole mapspace, every fifth of the even one: valid mappings, faults."""
+    """One problem of the whole mapspace, every fifth on four levels, every fifth of the even
+    mapspace: valid mappings, faults.
+    """
     even = seed % 5 == 4
-    problem = random_even_problem(seed) if even else random_problem(seed)
+    draw = {3: random_deep_problem, 4: random_even_problem}.get(seed % 5, random_problem)
+    problem = draw(seed)
     costs = all_costs(problem.accelerator, problem.sizes, even)
     terms = problem.accelerator.cost_terms()
     mapspace = "even" if even else "uneven"

@@ -25,7 +25,8 @@ class Archive(NamedTuple):
     Attributes:
         energy, cycles: Shape (cap,).
         info: tag0, tag1, spatial row, leaf order row, outer order row, run (full-grid index of its
-            trips, -1 = none), leaf tiles (T), outer tiles (T); shape (cap, 6 + 2T).
+            trips, -1 = none), leaf tiles (T), outer tiles (T), and of four levels the columns of
+            `Leaves.middle`; shape (cap, 6 + 2T or 8 + 3T).
         tally: Entries used, joins looked at, joins pruned by bound, entries that found no place;
             shape (4,).
     """
@@ -36,17 +37,27 @@ class Archive(NamedTuple):
     tally: NDArray[np.int64]
 
 
+def info_columns(tensors: int, levels: int) -> int:
+    """Width of `Archive.info`."""
+    return 6 + 2 * tensors + (2 + tensors if levels == 4 else 0)
+
+
 def new_archive(
-    tensors: int, energy: NDArray[np.float64], cycles: NDArray[np.float64], capacity: int = 4096
+    columns: int, energy: NDArray[np.float64], cycles: NDArray[np.float64], capacity: int = 4096
 ) -> Archive:
     """An archive of designs known before the search, by increasing cycles; entry i says
     (KNOWN, i).
+
+    Args:
+        columns: Of `Archive.info`, see `info_columns`.
+        energy, cycles: Of the designs.
+        capacity: Entries beside them.
     """
     n = len(energy)
     archive = Archive(
         np.empty(capacity + n),
         np.empty(capacity + n),
-        np.full((capacity + n, 6 + 2 * tensors), KNOWN, dtype=np.int64),
+        np.full((capacity + n, columns), KNOWN, dtype=np.int64),
         np.array([n, 0, 0, 0], dtype=np.int64),
     )
     archive.energy[:n], archive.cycles[:n] = energy, cycles

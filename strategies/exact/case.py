@@ -22,6 +22,10 @@ from strategies.exact.grid import (
 )
 from strategies.exact.machine import Machine, assumed_packed, build_computes, build_machine
 from strategies.exact.prices import Costs, FormatTable, build_costs
+from strategies.exact.tables import compulsory_costs
+
+LEVELS = (2, 3, 4)
+"""Numbers of storage levels covered."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Case:
         orders, starts: Node orders, and where each keep mask's begin.
         sizes: Rank sizes, padding included, shape (R,).
         computes: See `build_computes`.
+        compulsory: Energy of level 0 at least [pJ], and cycles that its ports are busy at least.
         implicit: Whether a tile that does not change is not fetched again.
         counts: Innermost placements that fit, those of them that are beaten, outer placements
             walked, and those stopped by the front.
@@ -53,6 +58,7 @@ class Case:
     starts: IntArray
     sizes: IntArray
     computes: FloatArray
+    compulsory: tuple[float, float]
     implicit: bool
     counts: dict[str, int] = field(
         default_factory=lambda: {"fit": 0, "beaten": 0, "walked": 0, "stopped": 0}
@@ -64,6 +70,11 @@ class Case:
         return len(self.machine.capacity)
 
     @property
+    def joined(self) -> Fanout:
+        """The fan-out at which inner and outer placements meet: below level 1, of two levels 0."""
+        return self.fans[1 if self.levels > 2 else 0]
+
+    @property
     def tensors(self) -> int:
         """Number of tensors."""
         return len(self.costs.whole)
@@ -73,12 +84,12 @@ def build_case(terms: CostTerms, sizes: tuple[int, ...], rules: MappingRules | N
     """The tables of one search, with ranks padded to these sizes, under a dataflow's constraints.
 
     Raises:
-        ValueError: For hardware of fewer than two or more than three storage levels, and for
+        ValueError: For hardware of fewer than two or more than four storage levels, and for
             skipping between levels.
     """
     levels = len(terms.capacity_bits)
-    if levels not in (2, 3):
-        raise ValueError(f"hardware.levels: the exact search takes 2 or 3 levels, got {levels}")
+    if levels not in LEVELS:
+        raise ValueError(f"hardware.levels: the exact search takes 2 to 4 levels, got {levels}")
     if terms.transfer_fraction is not None:
         raise ValueError(
             "skipping.rules: the exact search takes rules at the innermost level only, "
@@ -103,6 +114,7 @@ def build_case(terms: CostTerms, sizes: tuple[int, ...], rules: MappingRules | N
         starts=starts,
         sizes=np.array(sizes, dtype=np.int64),
         computes=computes,
+        compulsory=compulsory_costs(costs, machine, computes),
         implicit=terms.stationarity == "implicit",
     )
 

@@ -12,7 +12,8 @@ from strategies.exact.even import scan_even, spread_floors
 from strategies.exact.grid import FloatArray, lie_between
 from strategies.exact.leaves import Leaves
 from strategies.exact.scan import Setting, gathered
-from strategies.exact.tables import OuterTable, Surroundings, leaf_coefficients
+from strategies.exact.streams import Surroundings, leaf_coefficients
+from strategies.exact.tables import OuterTable
 
 
 def join_even(
@@ -37,7 +38,7 @@ def join_even(
     archive, deadline = out
     if not len(leaves.mask):
         return np.full(3, np.inf)
-    fan, parts = case.fans[-2], _parts(case, leaves, setting, tables[2])
+    fan, parts = case.joined, _parts(case, leaves, setting, tables[2])
     floors = _floors(case, tables[1], setting)
     problem = (case.grid, case.machine, case.implicit)
     rows = len(fan.used)
@@ -58,7 +59,7 @@ def _parts(case: Case, leaves: Leaves, setting: Setting, around: Surroundings) -
         own=np.concatenate([leaves.own, leaves.own]),
         words=np.concatenate([np.zeros_like(leaves.words), leaves.words]),
     )
-    found = leaf_coefficients(case.costs, case.machine, twice, around, parents=(1,))[:, :, 1]
+    found = leaf_coefficients(case.costs, case.machine, twice, around, parents=(1,))[:, :, 0]
     group = float(setting.share2[case.machine.output])
     made, active = (gathered(fraction, group) for fraction in setting.computes[-1, -1, 2:])
     parts = found[:, :, 0] + (made - active) * found[:, :, 1] + active * found[:, :, 2]

@@ -21,7 +21,7 @@ import numpy as np
 
 from evaluators.evaluation import CostTerms
 from spaces.mappings.dataflow import MappingRules
-from strategies.exact.archive import KNOWN, PARETO, Archive, new_archive
+from strategies.exact.archive import KNOWN, PARETO, Archive, info_columns, new_archive
 from strategies.exact.case import Case, build_case, has_single_reuse
 from strategies.exact.constraints import check_covered, constrained_terms
 from strategies.exact.exclusion import describe_exclusion
@@ -58,7 +58,7 @@ def exact_search(
         mapspace: "uneven" (every tensor at its own place, bypass where it is allowed) or "even"
             (every level keeps all tensors at one place); "uneven_runs" adds, under implicit
             stationarity, innermost tiles that stay over a run of loops outside other tensors'
-            outer tiles: at most a little better, several times slower.
+            outer tiles: at most a little better, several times slower, not for four levels.
         minimum_tile: Least rank extents of the innermost level's tiles, shape (R,).
         rules: A dataflow's constraints, see `constraints`.
         time_limit: Seconds after which the best mapping found is returned with the gap that is
@@ -148,8 +148,7 @@ class _Search:
         terms = replace(self._terms, format_choices=part.choices)
         case = build_case(terms, part.sizes, self._space.rules)
         even = self._space.name == "even"
-        if even:
-            _check_even(case)
+        _check_mapspace(case, self._space.name)
         archive, rest = self._fill(case)
         self._tally += archive.tally[:3]
         self._stages = add_stages(self._stages, stages_of(case, terms, archive.tally))
@@ -173,8 +172,9 @@ class _Search:
     def _fill(self, case: Case) -> tuple[Archive, np.ndarray]:
         """The archive of a sweep, and the least that it did not look at."""
         room = 4096
+        columns = info_columns(case.tensors, case.levels)
         while True:
-            archive = new_archive(case.tensors, *self._best.costs(), room)
+            archive = new_archive(columns, *self._best.costs(), room)
             rest = sweep(Sweep(case, self._mode, self._space, self._deadline, archive))
             if not archive.tally[3]:
                 return archive, rest
@@ -212,8 +212,12 @@ class _Search:
         )
 
 
-def _check_even(case: Case) -> None:
-    """Refuse what the even mapspace does not cover."""
+def _check_mapspace(case: Case, mapspace: str) -> None:
+    """Refuse what a mapspace does not cover."""
+    if mapspace == "uneven_runs" and case.implicit and case.levels == 4:
+        raise ValueError("mapspace: uneven_runs covers two and three levels, use uneven for four")
+    if mapspace != "even":
+        return
     if case.levels != 3 or not has_single_reuse(case.grid):
         raise ValueError("mapspace: the even one covers matrix products on three levels only")
     if not case.machine.masks[1:, -1].all():

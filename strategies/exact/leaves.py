@@ -1,10 +1,11 @@
-"""Placements of the innermost storage level: every order of every kept subset that fits."""
+"""Placements of one storage level: every order of every kept subset that fits."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spaces.compiled import compiled
 from strategies.exact.grid import FloatArray, Grid, IntArray, Points, lie_between
@@ -15,18 +16,20 @@ from strategies.exact.walk import choose_ranks, first_extent, next_extent
 
 
 class Leaves(NamedTuple):
-    """Placements of the innermost storage level.
+    """Placements of a storage level, or of levels 2 and 3 together (see `pairs`).
 
     Attributes:
-        mask: Tensors kept, shape (n,).
+        mask: Tensors kept, shape (n,); of a pair those of level 2 in the higher bits.
         row: Row of the node orders, shape (n,).
         top: Extents (divisor indices) below everything of the level, shape (n, R).
         tile: Full-grid index of each tensor's tile, -1 = bypassed; shape (n, T).
-        own: Sub-grid index of the same, -1 = bypassed; shape (n, T).
+        own: Sub-grid index of the same, of a pair of the outermost tile of both; shape (n, T).
         words: Words written into the level over the whole operator, shape (n, T).
         run: Tensor that stays over a run of outer loops, full-grid index of their trips, see
             `walk.fill_list`; -1 = no run; shape (n, 2).
         end: One past the placements that differ from this one in a shorter run only, shape (n,).
+        middle: Of four levels what level 2 does: fan-out below it, node order, tiles; see `pairs`;
+            shape (n, 2 + T), else (n, 0).
     """
 
     mask: IntArray
@@ -37,6 +40,7 @@ class Leaves(NamedTuple):
     words: FloatArray
     run: IntArray
     end: IntArray
+    middle: IntArray
 
 
 @compiled
@@ -155,13 +159,11 @@ def _undominated(top, group, prices, order, div):  # type: ignore[no-untyped-def
     return good
 
 
-def _prices(costs: Costs, leaves: Leaves) -> FloatArray:
-    """Everything of a placement that a cost grows with, shape (n, columns)."""
+def _prices(costs: Costs, leaves: Leaves, level: int) -> FloatArray:
+    """Everything of a level's placement that a cost grows with, shape (n, columns)."""
     columns = [leaves.words]
     for t in np.flatnonzero(costs.grows):
-        values = tile_prices(costs, int(t), costs.read.shape[1] - 1)[
-            np.maximum(leaves.own[:, t], 0)
-        ]
+        values = tile_prices(costs, int(t), level)[np.maximum(leaves.own[:, t], 0)]
         columns.append(np.where(leaves.own[:, t : t + 1] >= 0, values, 0.0))
     stack = np.concatenate(columns, axis=1)
     return np.ascontiguousarray(stack[:, np.ptp(stack, axis=0) > 0.0])
@@ -180,49 +182,67 @@ def innermost_placements(
         orders: Node orders and where each mask's begin.
         box: Divisor indices of the spatial trips below the level, and those that the extents must
             divide, shape (R,) each.
-        heads_grow: Whether the outermost node grows in its own ranks, too (see `longest_runs`).
+        heads_grow: Whether the outermost node grows in its own ranks, too, see `runs`.
+    """
+    grid, _, costs, machine = problem
+    level = len(machine.capacity) - 1
+    growth = costs.grows, heads_grow, rivals_of(grid, costs, level)
+    bits = np.ascontiguousarray(costs.own_bits[:, level])
+    return placements_at(level, problem, orders, box, bits, growth)
+
+
+def placements_at(
+    level: int,
+    problem: tuple[Grid, Points, Costs, Machine],
+    orders: tuple[IntArray, IntArray],
+    box: tuple[IntArray, IntArray],
+    bits: FloatArray,
+    growth: tuple[NDArray[np.bool_], bool, IntArray],
+) -> Leaves:
+    """Placements of a level, all that fit.
+
+    Args:
+        level, problem, orders, box: See `innermost_placements`.
+        bits: Of every tensor per element, by its sub-grid index, shape (T, S).
+        growth: Tensors that grow, whether the outermost node does, and rivals (see `growth`).
     """
     grid, points, costs, machine = problem
     rows, starts = orders
     tensors = rows.shape[1]
-    level = len(machine.capacity) - 1
     masks = np.repeat(np.arange(1 << tensors), np.diff(starts))
     allowed = np.flatnonzero(machine.masks[level, masks])
-    bits = np.ascontiguousarray(costs.own_bits[:, level])
     capacity, room = float(machine.capacity[level]), 1 << 13
-    rivals = rivals_of(grid, costs, level)
     while True:
         out = np.empty((room, 1 + tensors + len(box[0])), dtype=np.int64)
         count = _place(
-            grid, points, costs.elements, bits, rows, allowed, capacity,
-            (costs.grows, heads_grow, rivals), box, out,
-        )  # fmt: skip
+            grid, points, costs.elements, bits, rows, allowed, capacity, growth, box, out
+        )
         if count <= room:
             break
         room = count
     return _describe(out[:count], points, costs, masks)
 
 
-def undominated(leaves: Leaves, grid: Grid, costs: Costs) -> Leaves:
-    """The placements that no other with the same tensors kept beats."""
-    return _thinned(leaves, grid, costs, leaves.mask)
+def undominated(leaves: Leaves, grid: Grid, costs: Costs, level: int) -> Leaves:
+    """The placements of a level that no other with the same tensors kept beats."""
+    return _thinned(leaves, grid, costs, level, leaves.mask)
 
 
 def undominated_heads(leaves: Leaves, grid: Grid, costs: Costs, rows: IntArray) -> Leaves:
-    """The placements that none beats that has the same tensors, tiles and outermost node.
+    """The innermost placements that none beats with the same tensors, tiles and outermost node.
 
-    What may gain from a run of outer loops depends on both; see `longest_runs`.
+    What may gain from a run of outer loops depends on both; see `runs.longest_runs`.
     """
     tensors = rows.shape[1]
     head = np.where(leaves.mask > 0, rows[leaves.row, 0], tensors)
     group = ((leaves.top @ grid.stride) * (1 << tensors) + leaves.mask) * (tensors + 1) + head
-    return _thinned(leaves, grid, costs, group)
+    return _thinned(leaves, grid, costs, costs.read.shape[1] - 1, group)
 
 
-def _thinned(leaves: Leaves, grid: Grid, costs: Costs, group: IntArray) -> Leaves:
+def _thinned(leaves: Leaves, grid: Grid, costs: Costs, level: int, group: IntArray) -> Leaves:
     if not len(group):
         return leaves
-    prices = _prices(costs, leaves)
+    prices = _prices(costs, leaves, level)
     ranks = leaves.top.shape[1]
     extent = grid.size[np.arange(ranks), leaves.top].prod(axis=1)
     order = np.lexsort((prices.sum(axis=1), extent, group))
@@ -246,6 +266,7 @@ def _describe(found: IntArray, points: Points, costs: Costs, masks: IntArray) ->
         words=np.where(tile >= 0, words, 0.0),
         run=np.full((len(found), 2), -1, dtype=np.int64),
         end=np.arange(1, len(found) + 1),
+        middle=np.zeros((len(found), 0), dtype=np.int64),
     )
 
 
@@ -260,6 +281,7 @@ def take_leaves(leaves: Leaves, chosen: IntArray) -> Leaves:
         words=np.ascontiguousarray(leaves.words[chosen]),
         run=np.ascontiguousarray(leaves.run[chosen]),
         end=np.arange(1, len(chosen) + 1),
+        middle=np.ascontiguousarray(leaves.middle[chosen]),
     )
 
 
@@ -296,56 +318,3 @@ def even_placements(
     found = np.concatenate([np.full((len(fit), 1), row), tile, points.place[fit]], axis=1)
     masks = np.full(row + 1, (1 << tensors) - 1)
     return _describe(found, points, costs, masks)
-
-
-def longest_runs(leaves: Leaves, grid: Grid, rows: IntArray, full: IntArray) -> Leaves:
-    """The placements that keep a tensor, with the longest run over which their first tile stays.
-
-    A run is one of outer loops of ranks irrelevant to that tensor. The tile may have grown in its
-    own ranks to let the run stand outside other tensors' outer nodes.
-    """
-    kept = take_leaves(leaves, np.flatnonzero(leaves.mask > 0))
-    tensor = rows[kept.row, 0]
-    each = np.arange(len(full))
-    left = np.where(grid.relevant[tensor], 0, grid.div[each, full, kept.top])
-    trips = grid.size[each, left].prod(axis=1)
-    words = kept.words.copy()
-    words[np.arange(len(tensor)), tensor] /= trips
-    run = np.stack([tensor, left @ grid.stride], axis=1)
-    return take_leaves(kept._replace(run=run, words=words), np.flatnonzero(trips > 1.0))
-
-
-def all_runs(longest: Leaves, grid: Grid, chosen: IntArray) -> Leaves:
-    """The chosen placements once for every run, longest first."""
-    index: list[int] = []
-    runs: list[int] = []
-    shorter: list[float] = []
-    end: list[int] = []
-    for j in chosen:
-        trips, share = _parts(grid, int(longest.run[j, 1]))
-        index += [int(j)] * len(trips)
-        runs += trips
-        shorter += share
-        end += [len(index)] * len(trips)
-    taken = take_leaves(longest, np.array(index, dtype=np.int64))
-    run, words = taken.run.copy(), taken.words.copy()
-    run[:, 1] = runs
-    words[np.arange(len(index)), run[:, 0]] *= np.array(shorter)
-    return taken._replace(run=run, words=words, end=np.array(end, dtype=np.int64))
-
-
-def _parts(grid: Grid, run: int) -> tuple[list[int], list[float]]:
-    """Runs that divide a run (full-grid indices), longest first, and the trips that they lack."""
-    parts = [(0, 1.0)]
-    for r in range(len(grid.number)):
-        left = (run // int(grid.stride[r])) % int(grid.number[r])
-        size = grid.size[r]
-        some = [q for q in range(left + 1) if grid.div[r, left, q] >= 0]
-        parts = [
-            (index + q * int(grid.stride[r]), lack * float(size[left] / size[q]))
-            for index, lack in parts
-            for q in some
-        ]
-    parts.sort(key=lambda part: part[1])
-    kept = [part for part in parts if part[0] > 0]
-    return [index for index, _ in kept], [lack for _, lack in kept]

@@ -48,39 +48,32 @@ def build_computes(terms: CostTerms, masks: IntArray) -> tuple[FloatArray, Float
         masks: Allowed keep masks by level, see `Machine`.
 
     Returns:
-        By keep mask of the innermost level and of level 1: compute energy and cycles, accumulations
-        made and active, shape (2**T, 2**T, 4), inf where not allowed. By operand, level outside and
-        whether the innermost level keeps it: accesses made, active and looked up, (T, L - 1, 2, 3).
+        By keep mask inside (of the innermost level; of four levels with that of level 2 in its
+        higher bits) and of level 1: compute energy and cycles, accumulations made and active, shape
+        (2**T or 4**T, 2**T or 1, 4), inf where not allowed. By operand, its innermost level and
+        whether a level between it and level 0 keeps it too: accesses made, active and looked up,
+        shape (T, L, 2, 3).
     """
     tensors, levels = terms.may_keep.shape
     size = 1 << tensors
-    computes = np.full((size, size if levels == 3 else 1, 4), np.inf)
-    accesses = np.ones((tensors, levels - 1, 2, 3))
+    computes = np.full((size ** max(1, levels - 2), size if levels > 2 else 1, 4), np.inf)
+    accesses = np.ones((tensors, levels, 2, 3))
     rows, out = np.arange(tensors), terms.output
     packed = packed_copies(terms)
-    outer = np.flatnonzero(masks[1]) if levels == 3 else np.zeros(1, dtype=np.int64)
-    for leaf_mask, mask in product(np.flatnonzero(masks[-1]), outer):
-        keep = _kept(terms, int(leaf_mask), int(mask))
-        innermost = levels - 1 - np.argmax(keep[:, ::-1], axis=1)
-        found = terms.leaf(keep, packed[rows, innermost])
+    for inwards in product(*(np.flatnonzero(row) for row in masks[1:])):
+        keep = np.stack([np.ones(tensors, dtype=np.bool_), *(m >> rows & 1 > 0 for m in inwards)])
+        innermost = levels - 1 - np.argmax(keep[::-1], axis=0)
+        found = terms.leaf(np.ascontiguousarray(keep.T), packed[rows, innermost])
+        inside = inwards[-1] + (inwards[1] << tensors if levels == 4 else 0)
         made = found.made[out], found.active[out]
-        computes[leaf_mask, mask] = found.compute_pj, found.compute_cycles, *made
+        computes[inside, inwards[0] if levels > 2 else 0] = (
+            *(found.compute_pj, found.compute_cycles),
+            *made,
+        )
         for t in rows:
-            kinds = found.made[t], found.active[t], found.looked_up[t]
-            accesses[t, mask >> t & 1, leaf_mask >> t & 1] = kinds
+            between = int(keep[1 : innermost[t], t].any())
+            accesses[t, innermost[t], between] = found.made[t], found.active[t], found.looked_up[t]
     return computes, accesses
-
-
-def _kept(terms: CostTerms, leaf_mask: int, mask: int) -> NDArray[np.bool_]:
-    """Whether each tensor is kept at each level, shape (T, L)."""
-    tensors, levels = terms.may_keep.shape
-    keep = np.zeros((tensors, levels), dtype=np.bool_)
-    rows = np.arange(tensors)
-    keep[:, 0] = True
-    if levels == 3:
-        keep[:, 1] = mask >> rows & 1
-    keep[:, -1] = leaf_mask >> rows & 1
-    return keep
 
 
 def packed_copies(terms: CostTerms) -> NDArray[np.bool_]:
@@ -106,7 +99,8 @@ def _tells_apart(terms: CostTerms, tensor: int) -> bool:
 
     Asked with every tensor in the outermost level alone, where no rule of another level rests.
     """
-    keep = _kept(terms, 0, 0)
+    keep = np.zeros(terms.may_keep.shape, dtype=np.bool_)
+    keep[:, 0] = True
     one = terms.leaf(keep, np.zeros(len(keep), dtype=np.bool_))
     other = terms.leaf(keep, np.arange(len(keep)) == tensor)
     if one.compute_pj != other.compute_pj or one.compute_cycles != other.compute_cycles:

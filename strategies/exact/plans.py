@@ -46,10 +46,15 @@ def plan_of(case: Case, info: IntArray, even: bool) -> tuple[Plan, Doubt | None]
         innermost = (ranks,) * case.levels
     whole = tuple((t, case.sizes) for t in range(case.tensors))
     nodes = [whole, _nodes(case, leaf_row, info[6 : 6 + case.tensors])]
-    if case.levels == 3:
-        nodes.insert(1, _nodes(case, outer_row, info[6 + case.tensors :]))
+    if case.levels > 2:
+        nodes.insert(1, _nodes(case, outer_row, info[6 + case.tensors : 6 + 2 * case.tensors]))
+    picks = (i0, i1, i2)[3 - case.levels :]
+    if case.levels == 4:
+        between, row, *tiles = (int(x) for x in info[6 + 2 * case.tensors :])
+        nodes.insert(2, _nodes(case, row, np.array(tiles)))
+        picks = (i0, i1, between, i2)
     formats, doubt = _formats(case, nodes)
-    trips = _axis_trips(case, (i0, i1, i2)[3 - case.levels :])
+    trips = _axis_trips(case, picks)
     blocks = tuple(Block(n, t) for n, t in zip(nodes, trips, strict=True))
     return Plan(blocks, case.sizes, case.tensors, formats, innermost), doubt
 

@@ -32,7 +32,8 @@ class Costs(NamedTuple):
         bits: Bits per word, the same.
         own_write, own_bits: The same where the level is the tensor's innermost one.
         leaf, leaf_bits: pJ and bits per dense access of the compute units to an operand, gating and
-            skipping included; by the level outside (0, 1) that keeps it too; shape (T, L, 2, S).
+            skipping included; by whether a level between this and level 0 keeps it too; shape
+            (T, L, 2, S).
         final, final_bits: pJ and bits per finished output word drained into level 0, shape (S,).
         partial: pJ of a partial sum's read, write and gated access, its bits; shape (L, 4).
         grows: True where the bits per word depend on the extents (formats, halos), shape (T,).
@@ -313,11 +314,10 @@ def _price_leaf(
 ) -> None:
     t, level, at = copy.where
     costs, table = out
-    n, last = copy.load.shape[1], terms.may_keep.shape[1] - 1
+    n = copy.load.shape[1]
     kinds = [] if level == 0 else [(copy.fill, True), (copy.bits, copy.limited)]
-    for parent in range(2):
-        outside = min(parent, last - 1) if level == last else level
-        made, active, looked = accesses[t, outside, int(level == last)].tolist()
+    for between in range(2):
+        made, active, looked = accesses[t, level, min(between, max(level - 1, 0))].tolist()
         data = active * copy.read_pj + (made - active) * float(terms.gated_pj_per_bit[at])
         kinds += [(copy.load * data + looked * copy.lookup, True), (made * copy.bits, copy.limited)]
     least = _choose(copy.offered, kinds, (table.chosen[1, t, level], table.tight[1, t, level]))

@@ -24,13 +24,14 @@ class Setting(NamedTuple):
     Attributes:
         full: Divisor indices that level 1's tiles divide, shape (R,).
         below: Template of what stands inside level 1, see `fill_list`, shape (T, 4).
-        share0, share2: Sharing between levels 0 and 1, and between the innermost level and the
+        share0, share2: Sharing between levels 0 and 1, and between the joined fan-out and the
             compute units, shape (T,).
+        gather: Products of the output reduced between the innermost level and the compute units.
         least: Least energy of moving each tensor into level 1 once [pJ], shape (T,).
         floor: Cycles that no mapping undercuts.
-        used: Instances of level 1, and of compute units under one innermost instance.
+        used: Instances of level 1, and of compute units inside one trip of the joined fan-out.
         computes: Energy and cycles of a compute, and the fractions of single accumulations made
-            and active, by keep mask of the innermost level and of level 1; (2**T, 2**T, 4).
+            and active, by keep mask inside and of level 1, see `machine.build_computes`.
         mode: Objective code.
         tag: Written into an archive entry's first two fields.
     """
@@ -39,6 +40,7 @@ class Setting(NamedTuple):
     below: NDArray[np.float64]
     share0: NDArray[np.float64]
     share2: NDArray[np.float64]
+    gather: float
     least: NDArray[np.float64]
     floor: float
     used: tuple[float, float]
@@ -66,7 +68,7 @@ def join(setting, static_pj, lists, slot, energy, load, cycles, archive, info): 
         tensors = lists.tile.shape[1]
         archive.info[place] = info
         archive.info[place, 4] = lists.order[i]
-        archive.info[place, 6 + tensors :] = lists.tile[i]
+        archive.info[place, 6 + tensors : 6 + 2 * tensors] = lists.tile[i]
 
 
 @compiled
@@ -96,9 +98,9 @@ def gathered(fraction, group):  # type: ignore[no-untyped-def]
 
 @compiled
 def port_cycles(coefficients, shared, mask, own_ports, inner, made, active, load):  # type: ignore[no-untyped-def]
-    """Write the cycles of every port for one innermost placement under an outer keep mask.
+    """Write the cycles of every port for one placement inside under an outer keep mask.
 
-    own_ports = ports of the innermost level, shared by `inner` instances under one level 1.
+    own_ports = ports inside the joined fan-out, shared by `inner` instances under one level 1.
     """
     load[:] = 0.0
     for t in range(shared.shape[0]):
@@ -114,13 +116,13 @@ def port_cycles(coefficients, shared, mask, own_ports, inner, made, active, load
 
 
 @compiled
-def bound_leaf(coefficients, shared, last, least, cost):  # type: ignore[no-untyped-def]
+def bound_leaf(coefficients, shared, least, cost):  # type: ignore[no-untyped-def]
     """Write what each tensor always pays by level outside; return the least sum of all tensors."""
     bound = 0.0
     for t in range(shared.shape[0]):
         cost[t, 0] = linear(coefficients[t, 0, 0, 0], shared[t])
         cheapest = cost[t, 0]
-        if last == 2:
+        if coefficients.shape[1] == 2:
             cost[t, 1] = linear(coefficients[t, 1, 0, 0], shared[t])
             cheapest = min(cheapest, cost[t, 1] + least[t])
         bound += cheapest
@@ -140,7 +142,7 @@ def spread_tile(mul, div, tops, j, place, full, base):  # type: ignore[no-untype
 
 @compiled
 def least_inner(lean, j, shared, least, cost):  # type: ignore[no-untyped-def]
-    """`bound_leaf` of row j from the energy coefficients alone, shape (n, T, L - 1, 3)."""
+    """`bound_leaf` of row j from the energy coefficients alone, shape (n, T, parents, 3)."""
     bound = 0.0
     for t in range(shared.shape[0]):
         share = shared[t]
@@ -157,13 +159,13 @@ def least_inner(lean, j, shared, least, cost):  # type: ignore[no-untyped-def]
 def price_mask(coefficients, shared, setting, where, cost, out):  # type: ignore[no-untyped-def]
     """Energy of the inner part under an outer keep mask [pJ], least energy of the outer part.
 
-    where = (leaf mask, outer mask); `out` takes the accumulations made and active.
+    where = (mask inside, outer mask); `out` takes the accumulations made and active.
     """
     leaf_mask, mask = where
     t = shared.shape[0] - 1
     parent = (mask >> t) & 1
-    group = setting.share2[t]
-    if (leaf_mask >> t) & 1 == 0:
+    group = setting.gather if (leaf_mask >> t) & 1 else setting.share2[t]
+    if (leaf_mask >> t | leaf_mask >> (2 * t + 1)) & 1 == 0:
         group *= shared[t] if parent or cost.shape[1] == 1 else shared[t] * setting.share0[t]
     made = gathered(setting.computes[leaf_mask, mask, 2], group)
     active = gathered(setting.computes[leaf_mask, mask, 3], group)
@@ -192,8 +194,7 @@ def promising(problem, leaves, coefficients, fan, setting, archive):  # type: ig
     """Mark the innermost placements whose bound may improve the archive for some spatial choice."""
     grid, machine = problem[0], problem[1]
     tensors, ranks = grid.relevant.shape
-    last = machine.capacity.shape[0] - 1
-    base, cost = np.zeros(ranks, dtype=np.int64), np.zeros((tensors, last))
+    base, cost = np.zeros(ranks, dtype=np.int64), np.zeros((tensors, coefficients.shape[2]))
     good = np.zeros(leaves.mask.shape[0], dtype=np.bool_)
     for i in range(fan.place.shape[0]):
         fixed, cycles = compute_bound(setting, machine, grid.total, fan.used[i])
@@ -204,7 +205,7 @@ def promising(problem, leaves, coefficients, fan, setting, archive):  # type: ig
                 grid.mul, grid.div, leaves.top[j], fan.place[i], setting.full, base
             ):
                 continue
-            bound = bound_leaf(coefficients[j], fan.shared[i], last, setting.least, cost)
+            bound = bound_leaf(coefficients[j], fan.shared[i], setting.least, cost)
             good[j] = not no_better(setting.mode, archive, bound + fixed, cycles)
     return good
 
@@ -228,11 +229,11 @@ def join_masks(problem, stores, leaf, shared, setting, instances, work, archive)
     grid, machine, orders, starts = problem
     coefficients, leaf_mask, run = leaf
     cost, kept, load, base, below, loose, own_ports, info = work
-    levels, full, mode = machine.capacity.shape[0], setting.full, setting.mode
+    full, mode = setting.full, setting.mode
     units = setting.used[0] * instances * setting.used[1]
     grown, static_pj = setting.below[:, 3].max() > 0.0, machine.static_pj
     for mask in range(setting.computes.shape[1]):
-        if levels == 3 and machine.masks[1, mask] == 0:
+        if coefficients.shape[1] == 2 and machine.masks[1, mask] == 0:
             continue
         slow = max(setting.floor, grid.total * setting.computes[leaf_mask, mask, 1] / units)
         energy, rest = price_mask(coefficients, shared, setting, (leaf_mask, mask), cost, kept)
@@ -255,6 +256,20 @@ def join_masks(problem, stores, leaf, shared, setting, instances, work, archive)
 
 
 @compiled
+def ports_inside(machine):  # type: ignore[no-untyped-def]
+    """Ports of the levels inside the joined fan-out, each once, -1 = none."""
+    levels = machine.capacity.shape[0]
+    first = 2 if levels > 2 else 1
+    ports = np.full(2 * (levels - first), -1, dtype=np.int64)
+    for level in range(first, levels):
+        at = 2 * (level - first)
+        ports[at] = machine.write_port[level]
+        if machine.read_port[level] != machine.write_port[level]:
+            ports[at + 1] = machine.read_port[level]
+    return ports
+
+
+@compiled
 def scan(problem, stores, leaves, coefficients, fan, setting, span, archive):  # type: ignore[no-untyped-def]
     """Join every innermost placement with the spatial choices of a span and all outer placements.
 
@@ -264,14 +279,12 @@ def scan(problem, stores, leaves, coefficients, fan, setting, span, archive):  #
     """
     grid, machine = problem[0], problem[1]
     tensors, ranks = grid.relevant.shape
-    last = machine.capacity.shape[0] - 1
-    own_ports = np.array([machine.write_port[last], machine.read_port[last]])
-    if own_ports[0] == own_ports[1]:
-        own_ports[1] = -1
+    own_ports = ports_inside(machine)
     base, place = np.zeros(ranks, dtype=np.int64), np.zeros(ranks, dtype=np.int64)
     below, loose = setting.below.copy(), setting.below.copy()
     loose[:, 3] = 0.0
-    cost, kept, load = np.zeros((tensors, last)), np.zeros(2), np.zeros(machine.ports)
+    cost, kept = np.zeros((tensors, coefficients.shape[2])), np.zeros(2)
+    load = np.zeros(machine.ports)
     info = np.zeros(archive.info.shape[1], dtype=np.int64)
     info[0], info[1] = setting.tag
     work = (cost, kept, load, base, below, loose, own_ports, info)
@@ -301,6 +314,7 @@ def scan(problem, stores, leaves, coefficients, fan, setting, span, archive):  #
                 below[t, 1] = grid.total / (shared[t] * setting.share2[t])
                 info[6 + t] = leaves.tile[j, t]
             info[3], info[5] = leaves.row[j], leaves.run[j, 1]
+            info[6 + 2 * tensors :] = leaves.middle[j]
             leaf = (coefficients[j], leaves.mask[j], (leaves.run[j, 0], leaves.run[j, 1]))
             join_masks(problem, stores, leaf, shared, setting, fan.used[i], work, archive)
 
@@ -311,7 +325,7 @@ def left_over(problem, leaves, coefficients, fan, setting, first):  # type: igno
     grid, machine = problem[0], problem[1]
     tensors, ranks = grid.relevant.shape
     base = np.zeros(ranks, dtype=np.int64)
-    cost = np.zeros((tensors, machine.capacity.shape[0] - 1))
+    cost = np.zeros((tensors, coefficients.shape[2]))
     lean = coefficients[:, :, :, 0, 0].copy()
     least = np.full(3, np.inf)
     for i in range(first, fan.place.shape[0]):

@@ -21,24 +21,19 @@ from strategies.exact.fanouts import Fanout
 from strategies.exact.grid import FloatArray, IntArray
 from strategies.exact.leaves import (
     Leaves,
-    all_runs,
     even_placements,
     innermost_placements,
     large_enough,
-    longest_runs,
     undominated,
     undominated_heads,
 )
 from strategies.exact.lists import Lists, clear_lists, new_lists
+from strategies.exact.pairs import Inside, MiddleLevel
 from strategies.exact.prices import ideal_costs
+from strategies.exact.runs import all_runs, longest_runs
 from strategies.exact.scan import Setting, left_over, promising, scan
-from strategies.exact.tables import (
-    OuterTable,
-    Surroundings,
-    compulsory_costs,
-    leaf_coefficients,
-    outer_table,
-)
+from strategies.exact.streams import Surroundings, leaf_coefficients
+from strategies.exact.tables import OuterTable, outer_table
 
 
 @dataclass(frozen=True)
@@ -80,30 +75,26 @@ class Outer(NamedTuple):
 
     true: tuple[OuterTable, Lists]
     ideal: tuple[OuterTable, Lists]
-    around: Surroundings
 
 
 def sweep(task: Sweep) -> FloatArray:
     """Fill the archive; returns the least (energy, cycles, product) not looked at, inf = none."""
     case = task.case
-    outer, inner = _outer_fan(case), case.fans[-1]
-    compulsory = compulsory_costs(case.costs, case.machine, case.computes)
+    outer = _outer_fan(case)
     rest = np.full(3, np.inf)
+    middle = MiddleLevel(case) if case.levels == 4 else None
     lists = [new_lists(case.machine.ports, case.tensors, log2) for log2 in _list_sizes(task)]
     for i0 in range(len(outer.used)):
         tables = _tables(case, outer.shared[i0])
         for each in lists:
             clear_lists(each)
-        for i2 in range(len(inner.used)):
-            around = Surroundings(
-                case.grid.total, float(outer.used[i0]), outer.shared[i0], inner.shared[i2]
-            )
-            stores = Outer((tables[0], lists[0]), (tables[1], lists[1]), around)
-            setting = _setting(task, stores, (i0, i2), compulsory[1])
-            if perf_counter() > task.deadline:
-                rest = np.minimum(rest, _unseen(case, setting, compulsory[0]))
-                continue
-            rest = np.minimum(rest, _sweep_setting(task, stores, setting, inner.place[i2]))
+        stores = Outer((tables[0], lists[0]), (tables[1], lists[1]))
+        for i2 in range(len(case.fans[-1].used)):
+            if middle is None:
+                left = _sweep_setting(task, stores, (i0, i2))
+            else:
+                left = _sweep_pairs(task, stores, (i0, i2), middle)
+            rest = np.minimum(rest, left)
     for each in lists:
         case.counts["walked"] += int(each.used[2])
         case.counts["stopped"] += int(each.used[3])
@@ -119,7 +110,7 @@ def _list_sizes(task: Sweep) -> tuple[int, int]:
 
 def _outer_fan(case: Case) -> Fanout:
     """The fan-out above level 1; of two levels none."""
-    if case.levels == 3:
+    if case.levels > 2:
         return case.fans[0]
     ranks = len(case.sizes)
     none = np.zeros((1, ranks), dtype=np.int64)
@@ -136,55 +127,108 @@ def _tables(case: Case, share: FloatArray) -> tuple[OuterTable, OuterTable]:
     return table, outer_table((grid, points, ideal_costs(costs), machine), share)
 
 
-def _setting(task: Sweep, stores: Outer, tag: tuple[int, int], floor: float) -> Setting:
-    case, around = task.case, stores.around
+def _setting(
+    task: Sweep, stores: Outer, tag: tuple[int, int], between: int = 0
+) -> tuple[Setting, Surroundings]:
+    """What the scan is after, and what stands around, under one choice of every fan-out but the
+    joined one: tag = (above level 1, below the innermost level), between = that of four levels.
+    """
+    case = task.case
     outer, inner = _outer_fan(case), case.fans[-1]
+    used, shared = 1.0, np.ones(case.tensors)
+    if case.levels == 4:
+        used, shared = float(case.fans[2].used[between]), case.fans[2].shared[between]
+    around = Surroundings(
+        total=case.grid.total,
+        used=float(outer.used[tag[0]]),
+        share0=outer.shared[tag[0]],
+        share2=shared * inner.shared[tag[1]],
+        used_middle=used,
+        share_middle=shared,
+    )
     ranks = np.arange(len(case.sizes))
     below = np.zeros((case.tensors, 4))
     below[:, 2] = around.used
     below[:, 3] = case.costs.grows
-    return Setting(
+    setting = Setting(
         full=case.grid.div[ranks, case.grid.number - 1, outer.place[tag[0]]],
         below=below,
         share0=around.share0,
         share2=around.share2,
+        gather=float(inner.shared[tag[1], case.machine.output]),
         least=stores.ideal[0].least,
-        floor=floor,
-        used=(around.used, float(inner.used[tag[1]])),
+        floor=case.compulsory[1],
+        used=(around.used, used * float(inner.used[tag[1]])),
         computes=case.computes,
         mode=task.mode,
         tag=tag,
     )
+    return setting, around
 
 
-def _unseen(case: Case, setting: Setting, compulsory_pj: float) -> FloatArray:
+def _unseen(case: Case, setting: Setting) -> FloatArray:
     """Least costs under a choice of fan-outs that was not looked at at all."""
-    units = setting.used[0] * float(case.fans[-2].used.max()) * setting.used[1]
+    units = setting.used[0] * float(case.joined.used.max()) * setting.used[1]
     cycles = max(setting.floor, case.grid.total * float(case.computes[:, :, 1].min()) / units)
-    energy = compulsory_pj + case.grid.total * float(case.computes[:, :, 0].min())
+    energy = case.compulsory[0] + case.grid.total * float(case.computes[:, :, 0].min())
     energy += case.machine.static_pj * cycles
     return np.array([energy, cycles, energy * cycles])
 
 
-def _sweep_setting(task: Sweep, stores: Outer, setting: Setting, base: IntArray) -> FloatArray:
+def _sweep_setting(task: Sweep, stores: Outer, tag: tuple[int, int]) -> FloatArray:
+    """Two or three levels under one choice of the fan-outs at both ends."""
     case = task.case
+    setting, around = _setting(task, stores, tag)
+    if perf_counter() > task.deadline:
+        return _unseen(case, setting)
+    box = case.fans[-1].place[tag[1]], setting.full
     problem = (case.grid, case.points, case.costs, case.machine)
     if task.space.name == "even":
-        leaves = even_placements(problem, len(case.orders) - 1, base, setting.full)
-        leaves = _allowed(task, leaves)
-        tables = (stores.true[0], stores.ideal[0], stores.around)
+        leaves = _allowed(task, even_placements(problem, len(case.orders) - 1, *box))
+        tables = (stores.true[0], stores.ideal[0], around)
         return join_even(case, tables, setting, leaves, (task.archive, task.deadline))
-    orders = (case.orders, case.starts)
-    leaves = _allowed(task, innermost_placements(problem, orders, (base, setting.full)))
-    best = undominated(leaves, case.grid, case.costs)
-    case.counts["fit"] += len(leaves.mask)
-    case.counts["beaten"] += len(leaves.mask) - len(best.mask)
-    rest = _join(task, stores, setting, best)
+    rest = _join(task, stores, setting, *_priced(case, _innermost(task, box), around))
     if task.space.name == "uneven_runs" and case.implicit and case.levels == 3:
-        grown = innermost_placements(problem, orders, (base, setting.full), heads_grow=True)
-        longer = _join_runs(task, stores, setting, _allowed(task, grown))
+        orders = (case.orders, case.starts)
+        grown = innermost_placements(problem, orders, box, heads_grow=True)
+        longer = _join_runs(task, stores, (setting, around), _allowed(task, grown))
         rest = np.asarray(np.minimum(rest, longer))
     return rest
+
+
+def _sweep_pairs(
+    task: Sweep, stores: Outer, tag: tuple[int, int], middle: MiddleLevel
+) -> FloatArray:
+    """Four levels under one choice of the fan-outs at both ends."""
+    case = task.case
+    rest = np.full(3, np.inf)
+    box = case.fans[-1].place[tag[1]], _setting(task, stores, tag)[0].full
+    inside = Inside(case, middle, _innermost(task, box))
+    for between in range(len(case.fans[2].used)):
+        setting, around = _setting(task, stores, tag, between)
+        if perf_counter() > task.deadline:
+            rest = np.minimum(rest, _unseen(case, setting))
+            continue
+        for leaves, coefficients in inside.pairs(between, around, setting, task.archive):
+            rest = np.minimum(rest, _join(task, stores, setting, leaves, coefficients))
+    return rest
+
+
+def _innermost(task: Sweep, box: tuple[IntArray, IntArray]) -> Leaves:
+    """The innermost placements in a box that the constraints leave and that none beats."""
+    case = task.case
+    problem, orders = (case.grid, case.points, case.costs, case.machine), (case.orders, case.starts)
+    leaves = _allowed(task, innermost_placements(problem, orders, box))
+    best = undominated(leaves, case.grid, case.costs, case.levels - 1)
+    case.counts["fit"] += len(leaves.mask)
+    case.counts["beaten"] += len(leaves.mask) - len(best.mask)
+    return best
+
+
+def _priced(case: Case, leaves: Leaves, around: Surroundings) -> tuple[Leaves, FloatArray]:
+    """The placements of the innermost of two or three levels, and their coefficients."""
+    parents = (0, 1)[: case.levels - 1]
+    return leaves, leaf_coefficients(case.costs, case.machine, leaves, around, parents)
 
 
 def _allowed(task: Sweep, leaves: Leaves) -> Leaves:
@@ -197,23 +241,28 @@ def _allowed(task: Sweep, leaves: Leaves) -> Leaves:
     return leaves
 
 
-def _join_runs(task: Sweep, stores: Outer, setting: Setting, leaves: Leaves) -> FloatArray:
+def _join_runs(
+    task: Sweep, stores: Outer, place: tuple[Setting, Surroundings], leaves: Leaves
+) -> FloatArray:
     """Join the innermost placements whose first tile stays over a run of outer loops."""
     case = task.case
+    setting, around = place
     best = undominated_heads(leaves, case.grid, case.costs, case.orders)
     longest = longest_runs(best, case.grid, case.orders, setting.full)
-    coefficients = leaf_coefficients(case.costs, case.machine, longest, stores.around)
+    coefficients = _priced(case, longest, around)[1]
     problem = (case.grid, case.machine, case.orders, case.starts)
-    good = promising(problem, longest, coefficients, case.fans[-2], setting, task.archive)
-    return _join(task, stores, setting, all_runs(longest, case.grid, np.flatnonzero(good)))
+    good = promising(problem, longest, coefficients, case.joined, setting, task.archive)
+    some = all_runs(longest, case.grid, np.flatnonzero(good))
+    return _join(task, stores, setting, *_priced(case, some, around))
 
 
-def _join(task: Sweep, stores: Outer, setting: Setting, leaves: Leaves) -> FloatArray:
+def _join(
+    task: Sweep, stores: Outer, setting: Setting, leaves: Leaves, coefficients: FloatArray
+) -> FloatArray:
     """Scan the spatial choices, all at once or, against a deadline, one after another."""
     if not len(leaves.mask):
         return np.full(3, np.inf)
-    case, fan = task.case, task.case.fans[-2]
-    coefficients = leaf_coefficients(case.costs, case.machine, leaves, stores.around)
+    case, fan = task.case, task.case.joined
     problem = (case.grid, case.machine, case.orders, case.starts)
     step = 1 if np.isfinite(task.deadline) else len(fan.used)
     for first in range(0, len(fan.used), step):

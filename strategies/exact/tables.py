@@ -1,9 +1,7 @@
-"""Price tables of the exact search: nodes of the outer level, placements of the inner one.
+"""Price tables of the exact search: nodes of level 1.
 
-Both are linear in what they do not know yet. A node of level 1 costs what it moves at level 0, a
-number of its tile alone, plus words x price of the stored form below it. A placement of the
-innermost level costs, for each tensor, `alpha + beta / share + gamma * share` where share is the
-number of spatial trips above it that use one word together.
+They are linear in what they do not know yet: a node of level 1 costs what it moves at level 0, a
+number of its tile alone, plus words x price of the stored form below it.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ import numpy as np
 from spaces.compiled import compiled
 from strategies.exact.grid import FloatArray, Grid, IntArray, Points
 from strategies.exact.growth import growth_of
-from strategies.exact.leaves import Leaves
 from strategies.exact.machine import Machine
 from strategies.exact.prices import Costs
 
@@ -144,166 +141,3 @@ def compulsory_costs(costs: Costs, machine: Machine, computes: FloatArray) -> tu
         load[machine.read_port[0]] += elements * bits * machine.read_cycles[0]
         energy += elements * min(float(costs.read[t, 0].min()), float(costs.leaf[t, 0].min()))
     return energy, float(load[: machine.ports].max(initial=0.0))
-
-
-class Surroundings(NamedTuple):
-    """What stands around the fan-out at which inner and outer placements are joined.
-
-    Attributes:
-        total: Computes of the operator, padding included.
-        used: Instances of level 1 in use (three levels), else 1.
-        share0: Sharing between levels 0 and 1 by tensor, ones for two levels; shape (T,).
-        share2: Sharing between the innermost level and the compute units, shape (T,).
-    """
-
-    total: float
-    used: float
-    share0: FloatArray
-    share2: FloatArray
-
-
-def leaf_coefficients(
-    costs: Costs,
-    machine: Machine,
-    leaves: Leaves,
-    around: Surroundings,
-    parents: tuple[int, ...] = (0, 1),
-) -> FloatArray:
-    """Coefficients (alpha, beta, gamma) of energy and port cycles of every innermost placement.
-
-    Args:
-        costs, machine, leaves, around: The problem.
-        parents: Levels outside that are asked for, of two levels the first alone.
-
-    Returns:
-        Shape (n, T, L - 1, 3, 1 + V, 3): by tensor and level outside; what is always paid, what is
-        paid per accumulation made and gated, what per active one; (energy, ports). Cycles of the
-        innermost level's own ports are still to be divided by its instances under one level 1.
-    """
-    levels = len(machine.capacity)
-    n, tensors = leaves.own.shape
-    out = np.zeros((n, tensors, levels - 1, 3, 1 + machine.ports, 3))
-    for t in range(tensors):
-        kept = leaves.own[:, t] >= 0
-        for parent in parents[: levels - 1]:
-            part = out[:, t, parent]
-            if kept.any():
-                _kept_streams(costs, machine, leaves, (t, parent), around, part)
-            if kept.all():
-                continue
-            bare = np.zeros_like(part)
-            if parent == 0 or t == machine.output or not costs.grows[t]:
-                _bare_streams(costs, machine, (t, parent), around, bare)
-            part[:] = np.where(kept[:, None, None, None], part, bare)
-    return out
-
-
-def _outside(parent: int, t: int, around: Surroundings) -> tuple[float, float, float]:
-    """(instances of the parent, sharing above it, sharing between it and the fan-out joined)."""
-    if parent == 1:
-        return around.used, float(around.share0[t]), 1.0
-    return 1.0, 1.0, float(around.share0[t])
-
-
-def _kept_streams(
-    costs: Costs,
-    machine: Machine,
-    leaves: Leaves,
-    where: tuple[int, int],
-    around: Surroundings,
-    out: FloatArray,
-) -> None:
-    t, parent = where
-    port_of = int(machine.home[t]) if parent == 0 else parent
-    last = len(machine.capacity) - 1
-    inst, above, between = _outside(parent, t, around)
-    own, words = np.maximum(leaves.own[:, t], 0), leaves.words[:, t]
-    up = words / between
-    is_output = t == machine.output
-    first = costs.words[t, own] if is_output else np.zeros(len(own))
-    fresh = first * above * between
-    store = costs.own_bits[t, last, own] / around.used
-    bits = costs.bits[t, parent, own] / inst
-    into, from_ = machine.write_port, machine.read_port
-    fill_rate, read_rate = machine.write_cycles, machine.read_cycles
-    paid = out[:, 0]
-    fill = (into[last], store * fill_rate[last])
-    _stream(paid, (words, 0.0, -fresh), costs.own_write[t, last, own], fill)
-    pull = (from_[port_of], bits * read_rate[port_of])
-    _stream(paid, (-first * above, up, 0.0), costs.read[t, parent, own], pull)
-    accesses = around.total / around.share2[t]
-    if not is_output:
-        port = (from_[last], costs.leaf_bits[t, last, parent, own] / around.used * read_rate[last])
-        _stream(paid, (accesses, 0.0, 0.0), costs.leaf[t, last, parent, own], port)
-        return
-    reads = (accesses, 0.0, -fresh)
-    _accumulate(costs, machine, (last, around.used), reads, (accesses, 0.0, 0.0), out)
-    spill = (from_[last], store * read_rate[last])
-    _stream(paid, (machine.drain_read * words, 0.0, 0.0), costs.read[t, last, own], spill)
-    finished = first if parent == 0 else 0.0 * first
-    drain = (into[port_of], bits * fill_rate[port_of])
-    _stream(paid, (-finished, up, 0.0), costs.write[t, parent, own], drain)
-    finish = (into[port_of], costs.final_bits[own] * fill_rate[port_of])
-    _stream(paid, (finished, 0.0, 0.0), costs.final[own], finish)
-
-
-def _bare_streams(
-    costs: Costs,
-    machine: Machine,
-    where: tuple[int, int],
-    around: Surroundings,
-    out: FloatArray,
-) -> None:
-    """The compute units use a tensor that the innermost level bypasses straight from `parent`."""
-    t, parent = where
-    port_of = int(machine.home[t]) if parent == 0 else parent
-    inst, above, between = _outside(parent, t, around)
-    whole = costs.whole[t]
-    accesses = around.total / around.share2[t] / between
-    if t == machine.output:
-        fresh = float(costs.words[t, whole]) * above
-        reads = (-fresh, accesses, 0.0)
-        _accumulate(costs, machine, (parent, inst), reads, (0.0, accesses, 0.0), out)
-        return
-    cycles = costs.leaf_bits[t, parent, 0, whole] / inst * machine.read_cycles[port_of]
-    port = (int(machine.read_port[port_of]), cycles)
-    _stream(out[:, 0], (0.0, accesses, 0.0), costs.leaf[t, parent, 0, whole], port)
-
-
-Words = tuple[FloatArray | float, FloatArray | float, FloatArray | float]
-
-
-def _accumulate(
-    costs: Costs,
-    machine: Machine,
-    where: tuple[int, float],
-    reads: Words,
-    writes: Words,
-    out: FloatArray,
-) -> None:
-    """Accumulations of the compute units at (level, instances): gated ones in out[:, 1], active
-    ones in out[:, 2].
-    """
-    level, instances = where
-    at = int(machine.home[machine.output]) if level == 0 else level
-    read_pj, write_pj, gated_pj, bits = costs.partial[level]
-    pull = (int(machine.read_port[at]), bits / instances * machine.read_cycles[at])
-    push = (int(machine.write_port[at]), bits / instances * machine.write_cycles[at])
-    for row, price in ((1, (gated_pj, gated_pj)), (2, (read_pj, write_pj))):
-        _stream(out[:, row], reads, price[0], pull)
-        _stream(out[:, row], writes, price[1], push)
-
-
-def _stream(
-    out: FloatArray,
-    words: Words,
-    price: FloatArray | float,
-    port: tuple[int, FloatArray | float],
-) -> None:
-    """Add one stream of words to the energy row and to the row of its port."""
-    for k, count in enumerate(words):
-        if isinstance(count, float) and count == 0.0:
-            continue
-        out[:, 0, k] += price * count
-        if port[0] >= 0:
-            out[:, 1 + port[0], k] += port[1] * count

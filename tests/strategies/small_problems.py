@@ -27,6 +27,7 @@ WINDOWS = (
     {"M": 1, "P": 2, "R": 3}, {"M": 3, "P": 2, "R": 2},
 )  # fmt: skip
 KINDS = ("matmul", "batched", "grouped", "convolution")
+NAMES = {2: ("DRAM", "RF"), 3: ("DRAM", "GLB", "RF"), 4: ("DRAM", "L2", "GLB", "RF")}
 EVALUATIONS = 6e5
 """Mappings that one enumeration may price: larger problems are drawn again."""
 
@@ -77,6 +78,19 @@ def random_even_problem(seed: int) -> SmallProblem:
     )
 
 
+def random_deep_problem(seed: int) -> SmallProblem:
+    """A problem on four storage levels whose loops stay where they are fetched for."""
+    rng = np.random.default_rng([seed, 13])
+    while True:
+        kind = KINDS[int(rng.choice(4, p=[0.5, 0.2, 0.1, 0.2]))]
+        problem = _draw(rng, kind, sparse=bool(rng.random() < 0.5), levels=4)
+        accelerator = replace(problem.accelerator, stationarity="explicit")
+        features = problem.features - {"implicit"} | {"explicit"}
+        problem = SmallProblem(accelerator, problem.sizes, features)
+        if size_of_enumeration(problem.accelerator, problem.sizes) <= EVALUATIONS:
+            return problem
+
+
 def _operator(rng: np.random.Generator, kind: str) -> Operator:
     if kind == "matmul":
         return matmul("small", dict(SHAPES[int(rng.integers(len(SHAPES)))]))
@@ -116,11 +130,13 @@ def _plain(*ranks: str) -> tuple[Dimension, ...]:
     return tuple(Dimension(((rank, 1),)) for rank in ranks)
 
 
-def _draw(rng: np.random.Generator, kind: str, sparse: bool) -> SmallProblem:
+def _draw(
+    rng: np.random.Generator, kind: str, sparse: bool, levels: int | None = None
+) -> SmallProblem:
     operator = _operator(rng, kind)
-    levels = _levels(rng, three=bool(rng.random() < 0.8))
+    storage = _levels(rng, levels or (3 if rng.random() < 0.8 else 2))
     compute = ComputeUnit(energy_pj=float(rng.choice([0.2, 1.0])), gated_energy_pj=0.05)
-    features = {kind, f"{len(levels)} levels"}
+    features = {kind, f"{len(storage)} levels"}
     densities: dict[str, DensitySpec] = {}
     formats: dict[str, tuple[Format, ...]] = {}
     optimization = SparseOptimization()
@@ -132,12 +148,12 @@ def _draw(rng: np.random.Generator, kind: str, sparse: bool) -> SmallProblem:
             features.add("two sparse")
             densities["A"] = _density(rng, [0.2, 0.5])
             formats["A"] = _formats(rng, operator, "A", 1)
-        optimization = _optimization(rng, levels, features)
+        optimization = _optimization(rng, storage, features)
     stationarity = str(rng.choice(["implicit", "explicit"]))
     features.add(stationarity)
     accelerator = SparseAccelerator(
         operator,
-        Hardware("small", tuple(levels), compute),
+        Hardware("small", tuple(storage), compute),
         densities=densities,
         formats=formats,
         optimization=optimization,
@@ -177,8 +193,9 @@ def _formats(
     return (UNCOMPRESSED, *(parse_format(text, tuple(names)) for text in texts))
 
 
-def _levels(rng: np.random.Generator, three: bool) -> list[Level]:
-    names = ("DRAM", "GLB", "RF") if three else ("DRAM", "RF")
+def _levels(rng: np.random.Generator, count: int) -> list[Level]:
+    names = NAMES[count]
+    energies = (100, 20, 6, 1) if count == 4 else (100, 6, 1)
     levels = []
     for place, name in enumerate(names):
         fan_out = {"X": int(rng.choice([2, 4]))} if rng.random() < 0.5 else {}
@@ -196,8 +213,8 @@ def _levels(rng: np.random.Generator, three: bool) -> list[Level]:
                 may_keep=None
                 if rng.random() < 0.6 or place == 0
                 else frozenset(classes + [c for c in CLASSES if rng.random() < 0.5]),
-                read_energy_pj=float((100, 6, 1)[place] * rng.uniform(0.5, 1.5)),
-                write_energy_pj=float((100, 6, 1)[place] * rng.uniform(0.5, 1.5)),
+                read_energy_pj=float(energies[place] * rng.uniform(0.5, 1.5)),
+                write_energy_pj=float(energies[place] * rng.uniform(0.5, 1.5)),
             )
         )
     return levels

@@ -19,7 +19,11 @@ from strategies.exact.exact_search import exact_search
 from strategies.exact.search_result import SearchResult
 from tests.strategies.comparison import differences
 from tests.strategies.mapping_oracle import all_costs
-from tests.strategies.small_problems import random_even_problem, random_problem
+from tests.strategies.small_problems import (
+    random_deep_problem,
+    random_even_problem,
+    random_problem,
+)
 
 FORMATS = ("B(K,N)", "UOP(K)-CP(N)", "RLE(K,N)", "B(K)-B(N:4)")
 
@@ -32,6 +36,52 @@ def test_optimum_and_front_equal_enumeration(seed: int) -> None:
     for objective in ("energy", "latency", "edp", "pareto"):
         found = exact_search(terms, objective, "uneven_runs", padding=problem.sizes)
         assert differences(problem, found, costs) == []
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_optimum_and_front_of_four_levels_equal_enumeration(seed: int) -> None:
+    problem = random_deep_problem(seed)
+    costs = all_costs(problem.accelerator, problem.sizes)
+    terms = problem.accelerator.cost_terms()
+    for objective in ("energy", "latency", "edp", "pareto"):
+        assert differences(problem, exact_search(terms, objective), costs) == []
+
+
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_level_that_keeps_nothing_might_as_well_be_absent(place: int) -> None:
+    product = block_sparse_product(1)
+    dram, buffer, registers = product.hardware.levels
+    bandwidth = {"read_bits_per_cycle": 16.0, "write_bits_per_cycle": 16.0}
+    buffer = replace(buffer, fan_out={"X": 4}, **bandwidth)
+    three = [dram, buffer, replace(registers, fan_out={"Y": 2})]
+    four = list(three)
+    four.insert(place, Level("empty", capacity_bits=1024, may_keep=frozenset()))
+    if place == 2:
+        four[1], four[2] = replace(buffer, fan_out={}), replace(four[2], fan_out={"X": 4})
+    for objective in ("energy", "edp", "pareto"):
+        found = []
+        for levels in (three, four):
+            part = replace(product, hardware=Hardware("small", tuple(levels)))
+            terms = replace(part.cost_terms(), static_pj_per_cycle=0.1)
+            found.append(exact_search(terms, objective))
+        assert found[0].certified
+        assert found[1].certified
+        assert found[1].energy_pj == pytest.approx(found[0].energy_pj, rel=1e-9)
+        assert found[1].latency_cycles == pytest.approx(found[0].latency_cycles, rel=1e-9)
+
+
+def test_four_levels_cut_short_report_the_gap_and_refuse_runs() -> None:
+    product = block_sparse_product(1)
+    dram, buffer, registers = product.hardware.levels
+    larger = replace(buffer, name="L2", capacity_bits=4 * buffer.capacity_bits)
+    product = replace(product, hardware=Hardware("small", (dram, larger, buffer, registers)))
+    terms = product.cost_terms()
+    whole, cut = exact_search(terms), exact_search(terms, time_limit=0.0)
+    assert whole.certified
+    assert not cut.certified
+    assert 0.0 < cut.lower_bound <= whole.lower_bound
+    with pytest.raises(ValueError, match="uneven_runs covers two and three levels"):
+        exact_search(replace(terms, stationarity="implicit"), mapspace="uneven_runs")
 
 
 @pytest.mark.parametrize("seed", [*range(12), 38])
