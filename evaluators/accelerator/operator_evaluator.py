@@ -38,8 +38,9 @@ class OperatorEvaluator:
         return self.part.evaluate(designs)
 
     def explain(self, design: MappingBatch) -> Mapping[str, Any]:
-        """Full breakdown of one mapping."""
-        shown = explain_model((self.part.operator,), (self.part,), (design,))
+        """Full breakdown of one mapping; like the metrics it is of one run of the operator."""
+        one_run = replace(self.part.operator, count=1, layers=())
+        shown = explain_model((one_run,), (self.part,), (design,))
         return {**self.part.explain(design), **shown}
 
     def cost_terms(self) -> CostTerms:

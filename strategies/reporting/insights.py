@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ SHOWN_PARAMETERS = 15
 NO_BEST_TENTH = "Target and region quantiles select the same set of trials"
 """Start of Optuna's warning that importances are undetermined."""
 
+NOTE_CHARACTERS = 58
+"""Of a line beside a bar; longer notes are broken."""
+
 STEPS = 100
 """Points of a history."""
 
@@ -38,7 +42,7 @@ def figure_tables(
         "convergence": convergence_rows(result),
         "hypervolume": hypervolume_rows(result),
         "importances": importance_rows(result),
-        "stages": stage_rows(result),
+        "trials_by_stage": stage_rows(result),
         "energy_breakdown": [
             {"group": group, "part": part, "energy_pj": float(value)}
             for group, parts in breakdown.items()
@@ -84,6 +88,7 @@ def importance_rows(result: StudyResult) -> Rows:
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     numbers = np.flatnonzero(np.isfinite(result.losses).all(axis=1))
     numbers = numbers[:: max(1, len(numbers) // MAX_TRIALS)]
     parameters = dict(result.reader.meta.parameters)
@@ -145,8 +150,8 @@ def insight_figures(tables: Mapping[str, Rows]) -> dict[str, Figure]:
     drawn = {}
     if "importances" in tables:
         drawn["importances"] = importances_figure(tables["importances"])
-    if "stages" in tables:
-        drawn["stages"] = stages_figure(tables["stages"])
+    if "trials_by_stage" in tables:
+        drawn["trials_by_stage"] = stages_figure(tables["trials_by_stage"])
     return drawn
 
 
@@ -170,14 +175,14 @@ def importances_figure(rows: Rows) -> Figure:
 
 def stages_figure(rows: Rows) -> Figure:
     """A funnel: centred bars as wide as the number of trials of each stage, first stage on top."""
-    figure, axes = new_axes("Stages of the search", "trials", "")
+    figure, axes = new_axes("Trials by stage", "trials", "")
     widest = max(int(row["trials"]) for row in rows)
     for position, row in enumerate(rows):
         n, feasible = int(row["trials"]), int(row["feasible"])
         axes.barh(position, n, left=-n / 2, color=PALETTE[4])
         axes.barh(position, feasible, left=-n / 2, color=PALETTE[0])
         best = [f"{k} {v:.4g}" for k, v in row.items() if k.startswith("best ") and v is not None]
-        text = f"{n} trials, {feasible} feasible; " + ", ".join(best)
+        text = fill("; ".join([f"{n} trials, {feasible} feasible", *best]), NOTE_CHARACTERS)
         axes.annotate(text, (widest / 2 * 1.05, position), va="center", fontsize=7)
     axes.set_yticks(range(len(rows)), [str(row["stage"]) for row in rows], fontsize=8)
     axes.set_xticks([])

@@ -1,4 +1,4 @@
-"""What a finished study leaves behind: tables in the terminal, and a folder of artifacts."""
+"""What a finished study leaves behind: its findings, and a folder of artifacts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 
 from evaluators.evaluation import MODEL_VERSION
 from spaces.space import Space
-from strategies.pareto import thinned
 from strategies.reporting.stages import TITLE as STAGES
 from strategies.reporting.stages import funnel_figure
 from strategies.reporting.study_result import StudyResult, Trial
@@ -26,9 +25,14 @@ MAX_PARAMS = 8
 """Parameters shown in a row; designs of more are listed one by one instead."""
 
 FRONT = "Pareto front"
-FRONT_ROWS = 12
-"""Rows of the front printed in the terminal, evenly spread; report and files have all of them."""
-
+ENDINGS = {
+    "trials": "the budget of trials is spent",
+    "seconds": "the budget of seconds is spent",
+    "gap": "the gap asked for is proven",
+    "finished": "the strategy has nothing more to propose",
+    "interrupted": "interrupted",
+}
+"""What ended a study, in words."""
 
 WITHOUT_PLOT = ("hypervolume", "parallel_coordinates")
 """Figures of the study that the report shows as they are; the others it draws to be hovered."""
@@ -119,7 +123,7 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
     return Findings(
         tables=tables,
         texts={
-            f"Best design (trial {best.number})": described,
+            best_title(best, result): described,
             **explained.get("texts", {}),
             **survey.get("texts", {}),
         },
@@ -133,6 +137,14 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
         pictures=evaluator.pictures(design) if isinstance(evaluator, Draws) else {},
         figures=survey.get("figures", {}),
     )
+
+
+def best_title(best: Trial, result: StudyResult) -> str:
+    """Which trial is shown as the best, and why that one of a front."""
+    baseline = best.tags.get("baseline")
+    words = [f"trial {best.number}", f"baseline {baseline}" if baseline else ""]
+    words.append("knee of the front" if len(result.front) > 1 else "")
+    return f"Best design ({', '.join(word for word in words if word)})"
 
 
 def obstacles(space: Space, evaluator: Any, result: StudyResult) -> dict[str, str]:
@@ -176,11 +188,18 @@ def described_text(description: Mapping[str, Any]) -> str:
 
 
 def front_rows(result: StudyResult) -> list[dict[str, Any]]:
-    """The front, best in the first objective first: trial, objectives, parameters."""
+    """The front, best in the first objective first: trial, objectives, parameters.
+
+    A column says which designs are baselines, where there are any.
+    """
     trials = result.trials(result.front)
     first = result.goal.objectives[0]
     trials.sort(key=lambda trial: float(first.loss(np.array([trial.metrics[first.metric]]))[0]))
-    return [trial_row(trial, result.goal.metrics) for trial in trials]
+    rows = [trial_row(trial, result.goal.metrics) for trial in trials]
+    names = [trial.tags.get("baseline") for trial in trials]
+    if any(names):
+        rows = [row | {"baseline": name} for row, name in zip(rows, names, strict=True)]
+    return rows
 
 
 def trial_row(trial: Trial, metrics: Sequence[str]) -> dict[str, Any]:
@@ -191,7 +210,7 @@ def trial_row(trial: Trial, metrics: Sequence[str]) -> dict[str, Any]:
 
 
 def summary_of(result: StudyResult) -> dict[str, Any]:
-    """Numbers of the study: trials by state, front, hypervolume, best per objective."""
+    """Numbers of the study: trials by state and given, front, hypervolume, best per objective."""
     best: dict[str, float] = {}
     for metric in result.goal.metrics:
         trial = result.best_of(metric)
@@ -200,13 +219,35 @@ def summary_of(result: StudyResult) -> dict[str, Any]:
     return {
         "trials": result.n_trials,
         **result.counts,
+        "given": result.n_given,
         "ended_by": result.ended_by,
         "search_seconds": result.reader.elapsed_s,
         "front_size": len(result.front),
         "hypervolume": result.hypervolume,
         "best": best,
+        "best_trial": None if result.best is None else result.best.number,
         "model_version": MODEL_VERSION,
     }
+
+
+def ending(summary: Mapping[str, Any]) -> str:
+    """How many trials a study has and what ended it; says so when its strategy had no say.
+
+    >>> print(ending({"trials": 6, "feasible": 5, "failed": 1, "given": 6, "ended_by": "trials",
+    ...               "search_seconds": 1.23}))
+    6 trials (5 feasible, 1 failed) in 1.2 s; the budget of trials is spent
+    note: all 6 were given (baselines, warm start), the strategy proposed none: raise the budget
+    """
+    states = [s for s in ("feasible", "infeasible", "failed") if summary.get(s)]
+    counts = ", ".join(f"{summary[state]} {state}" for state in states) or "none"
+    line = f"{summary['trials']} trials ({counts}) in {summary['search_seconds']:.1f} s; "
+    line += ENDINGS.get(summary["ended_by"], str(summary["ended_by"]))
+    if 0 < summary["trials"] == summary["given"]:
+        line += (
+            f"\nnote: all {summary['given']} were given (baselines, warm start), "
+            "the strategy proposed none: raise the budget"
+        )
+    return line
 
 
 def write_findings(folder: Path, findings: Findings) -> list[Path]:
@@ -245,7 +286,7 @@ def write_outcome(folder: Path, findings: Findings, result: StudyResult, command
     free_memory()
     content = ReportContent(
         title=result.reader.meta.name,
-        question=f"{result.n_trials} trials; objectives: {', '.join(result.goal.metrics)}",
+        question=f"Objectives: {', '.join(result.goal.metrics)}. {ending(findings.summary)}.",
         command=command,
         tables=findings.tables,
         texts=findings.texts,
@@ -278,30 +319,3 @@ def _write_figures(folder: Path, findings: Findings, result: StudyResult) -> dic
     own |= insight_figures(data) | nest_figures(findings.texts)
     save_figures(figures | own, folder)
     return {name: folder / f"{name}.png" for name in own}
-
-
-def print_outcome(findings: Findings, folder: Path) -> None:
-    """Tables and texts in the terminal, and where the artifacts are."""
-    from strategies.reporting.terminal import output_console, print_table
-
-    console = output_console()
-    for title, rows in findings.tables.items():
-        if title == FRONT and len(rows) > FRONT_ROWS:
-            chosen = thinned(np.arange(len(rows)), FRONT_ROWS)
-            title = f"{FRONT} ({FRONT_ROWS} of {len(rows)} trials, evenly spread)"
-            rows = [rows[index] for index in chosen]
-        print_table(console, title, rows)
-    for title, text in findings.texts.items():
-        console.print(f"\n[bold]{title}[/bold]")
-        console.print(text, markup=False, highlight=False)
-    console.print(f"\nartifacts and report.html: {folder}", highlight=False, soft_wrap=True)
-
-
-def print_json(findings: Findings, folder: Path) -> None:
-    """The summary and the tables as one JSON document, for scripts."""
-    document = {
-        "summary": findings.summary,
-        "tables": findings.tables,
-        "artifacts": str(folder),
-    }
-    print(json.dumps(document, default=str))

@@ -14,7 +14,7 @@ from evaluators.evaluation import FloatArray
 from spaces.space import Columns
 from strategies.objective import Goal
 from strategies.pareto import hypervolume, knee, non_dominated, worst_reference
-from strategies.tuning.trial_batch import TrialBatch
+from strategies.tuning.trial_batch import GIVEN, TrialBatch
 from strategies.tuning.trial_reader import TrialReader
 
 if TYPE_CHECKING:
@@ -66,6 +66,11 @@ class StudyResult:
     def counts(self) -> dict[str, int]:
         """Trials per state: `feasible`, `infeasible`, `failed`."""
         return self.reader.counts()
+
+    @property
+    def n_given(self) -> int:
+        """Trials given as baselines or by a warm start; the strategy proposed the others."""
+        return sum(tags.get("origin") == GIVEN for tags in self.reader.tags())
 
     @cached_property
     def losses(self) -> FloatArray:

@@ -93,13 +93,17 @@ def print_table(console: Console, title: str, rows: Rows) -> None:
 
 
 def cell_text(value: Any) -> str:
-    """A table cell.
+    """A table cell: four significant digits, plain up to a million.
 
-    >>> cell_text(0.123456), cell_text(1234567.0), cell_text(None), cell_text("x"), cell_text(7)
-    ('0.1235', '1.235e+06', '', 'x', '7')
+    >>> cell_text(0.123456), cell_text(22191.3), cell_text(1234567.0)
+    ('0.1235', '22191', '1.235e+06')
+    >>> cell_text(None), cell_text("x"), cell_text(7), cell_text(True)
+    ('', 'x', '7', 'yes')
     """
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e6 else f"{value:.4g}"

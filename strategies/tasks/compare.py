@@ -232,11 +232,9 @@ def show(tables: Mapping[str, Rows], folder: Path, quiet: bool) -> None:
     if quiet:
         print(json.dumps({"tables": tables, "artifacts": str(folder)}, default=str))
         return
-    from rich.console import Console
+    from strategies.reporting.terminal import output_console, print_table
 
-    from strategies.reporting.terminal import print_table
-
-    console = Console()
+    console = output_console()
     for title, rows in tables.items():
         print_table(console, title, rows)
     console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)

@@ -75,11 +75,9 @@ def run(config: DictConfig) -> None:
     if setup.config["quiet"]:
         print(json.dumps({"tables": tables}, default=str))
         return
-    from rich.console import Console
+    from strategies.reporting.terminal import output_console, print_table
 
-    from strategies.reporting.terminal import print_table
-
-    console = Console()
+    console = output_console()
     for title, rows in tables.items():
         print_table(console, title, rows)
     words = [word for word in command_line().split(" ") if word != "task=dry_run"]

@@ -189,8 +189,6 @@ def _show(title: str, rows: Rows, quiet: bool) -> None:
     if quiet:
         print(json.dumps({"checks": rows}))
         return
-    from rich.console import Console
+    from strategies.reporting.terminal import output_console, print_table
 
-    from strategies.reporting.terminal import print_table
-
-    print_table(Console(), title, rows)
+    print_table(output_console(), title, rows)

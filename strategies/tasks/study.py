@@ -5,8 +5,9 @@ Nothing is written before everything has been built: a mistake in the configurat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -77,7 +78,8 @@ def run(config: DictConfig) -> float | None:
     return_large_arrays()
     setup = prepare(config)
     strategy = make_strategy(config_node(setup, "strategy"), setup.problem, seed_of(setup))
-    with open_log(setup) as log, ExitStack() as stack:
+    with kept_log(setup) as log, ExitStack() as stack:
+        earlier = len(log)
         tracker = open_tracker(setup, log)
         observers: list[Observer] = [] if setup.config["quiet"] else [progress_line()]
         if tracker is not None:
@@ -92,6 +94,10 @@ def run(config: DictConfig) -> float | None:
         publish(setup, result, tracker, stages_of(strategy))
         bundle(setup, tracker)
     show_tracking(setup, tracker)
+    if setup.resumed and result.n_trials == earlier:
+        hint = {"trials": "budget.trials", "seconds": "budget.seconds"}.get(result.ended_by, "")
+        hint = hint and f": give a larger {hint}"
+        print(f"note: no trial was added to the {earlier} recorded{hint}", file=sys.stderr)
     if result.ended_by == "interrupted":
         raise KeyboardInterrupt
     return None if best is None else float(best.metrics[setup.problem.goal.metrics[0]])
@@ -110,7 +116,8 @@ def publish(
 ) -> None:
     """Write the artifacts of a study, hand them to the tracker, and show what was found."""
     from strategies.reporting.foreign_results import with_foreign
-    from strategies.reporting.outcome import gather, print_json, print_outcome, write_outcome
+    from strategies.reporting.outcome import gather, write_outcome
+    from strategies.reporting.printed_outcome import print_json, print_outcome
     from strategies.reporting.stages import TITLE, stage_metrics, stage_rows
 
     folder = setup.folder / ARTIFACTS
@@ -257,6 +264,25 @@ def open_log(setup: Setup) -> TrialLog:
     log = create_log(setup.folder / TRIALS_FILE, meta)
     OmegaConf.save(OmegaConf.create(public), setup.folder / CONFIG_FILE)
     return log
+
+
+@contextmanager
+def kept_log(setup: Setup) -> Iterator[TrialLog]:
+    """The record of the study; one that fails before its first trial leaves no trace."""
+    empty = False
+    try:
+        with open_log(setup) as log:
+            try:
+                yield log
+            finally:
+                empty = not setup.resumed and len(log) == 0
+    except Exception:
+        if empty:
+            for path in (setup.folder / CONFIG_FILE, *setup.folder.glob(f"{TRIALS_FILE}*")):
+                path.unlink(missing_ok=True)
+            with suppress(OSError):  # holds files that are not ours
+                setup.folder.rmdir()
+        raise
 
 
 def baseline_columns(problem: Problem) -> list[tuple[str, Columns]]:

@@ -257,6 +257,9 @@ class MlflowTracker:
             else:
                 writer.client.log_artifact(writer.parent_id, str(path))
         reason = ended_by or (result.ended_by if result is not None else "error")
+        if reason == "error" and self._recorded == 0:
+            writer.client.delete_run(writer.parent_id)  # a mistake found at the first batch
+            return
         writer.client.set_terminated(writer.parent_id, _STATUS.get(reason, "FINISHED"))
 
     def _write_chosen(self, writer: RunWriter, result: StudyResult) -> dict[str, float]:

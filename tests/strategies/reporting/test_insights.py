@@ -95,9 +95,9 @@ def test_every_table_of_a_figure_is_drawn(result: StudyResult) -> None:
         "convergence",
         "hypervolume",
         "importances",
-        "stages",
+        "trials_by_stage",
         "energy_breakdown",
     }
-    assert set(insights.insight_figures(tables)) == {"importances", "stages"}
+    assert set(insights.insight_figures(tables)) == {"importances", "trials_by_stage"}
     bars = insights.insight_figures(tables)["importances"].axes[0].patches
     assert len(bars) == 2 * len(SPACE.parameters)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from mlflow import MlflowClient
 from omegaconf import DictConfig
 
 from strategies.tasks import study
@@ -86,6 +87,27 @@ def test_resuming_goes_on_to_the_new_budget(configure, tmp_path, monkeypatch, ca
     study.run(configure("resume=mine", "budget.trials=33"))
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last["summary"]["trials"] == 33
+
+
+def test_resuming_a_spent_budget_says_so(configure, monkeypatch, capsys) -> None:
+    study.run(configure())
+    assert "note" not in capsys.readouterr().err
+    monkeypatch.setattr(study, "task_overrides", lambda: ["resume=mine"])
+    study.run(configure("resume=mine"))
+    assert "no trial was added to the 20 recorded: give a larger budget.trials" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_mistake_that_the_first_batch_shows_leaves_no_trace(configure, tmp_path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    wrong = configure("objective.metrics=[enrgy_pj]", "tracking=local", f"tracking.uri={uri}")
+    with pytest.raises(ValueError, match="did you mean 'energy_pj'"):
+        study.run(wrong)
+    assert not (tmp_path / "out" / "mine").exists()
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("cosearch")
+    assert client.search_runs([experiment.experiment_id]) == []
 
 
 def test_resuming_refuses_to_search_something_else(configure, monkeypatch) -> None:
