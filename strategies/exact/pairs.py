@@ -43,6 +43,7 @@ class MiddleLevel:
         self._case = case
         self._growth = case.costs.grows, False, rivals_of(case.grid, case.costs, 2)
         self._known: dict[bytes, Leaves] = {}
+        self._accumulated = _least_accumulations(case)
 
     def around(self, base: IntArray, full: IntArray, inside: IntArray) -> Leaves:
         """The placements that none beats.
@@ -115,6 +116,21 @@ class MiddleLevel:
         least[t] = min(once[t] * costs.final.min(), drained)
         return least
 
+    def least_use(self, around: Surroundings) -> FloatArray:
+        """Least energy of the compute units' use of each tensor at level 2 [pJ], shape (T,)."""
+        costs, t = self._case.costs, self._case.machine.output
+        each = costs.leaf[:, 2].min(axis=(1, 2))
+        gated, active = self._accumulated
+        each[t] = gated * costs.partial[2, 2] + active * costs.partial[2, 1]
+        use: FloatArray = each * around.total / around.share2
+        return use
+
+    def least_energy(self, coefficients: FloatArray) -> FloatArray:
+        """Energy coefficients with as few accumulations as any placement leaves, (..., 3)."""
+        paid, gated, active = np.moveaxis(coefficients[..., 0, :], -2, 0)
+        parts = paid + self._accumulated[0] * gated + self._accumulated[1] * active
+        return np.ascontiguousarray(parts)
+
 
 @dataclass(frozen=True)
 class Inside:
@@ -149,15 +165,17 @@ class Inside:
         case, leaves = self.case, self.leaves
         problem = case.grid, case.machine, case.joined
         lean = leaf_coefficients(case.costs, case.machine, leaves, around, (0, 1, 2), ports=False)
-        lean = np.ascontiguousarray(lean[:, :, :, 0, 0])
+        lean = self.middle.least_energy(lean)
         base, floor = np.empty_like(leaves.top), np.empty((len(leaves.top), 2))
-        least = np.stack([setting.least, self.middle.least(setting.least)])
+        least = self.middle.least(setting.least)
+        use = np.where(leaves.own < 0, self.middle.least_use(around), 0.0)
         place = case.fans[2].place[between]
-        bound_leaves(problem, leaves.top, place, lean, least, setting, (base, floor))
+        bound_leaves(problem, leaves.top, place, lean, least + use, setting, (base, floor))
         for chosen in best_first(floor, setting.mode, archive, LEAF_BLOCKS):
             found, inside, key, begin = self._middles(base, chosen, setting.full)
-            mids = self.middle.coefficients(found, inside, around, ports=False)[:, :, :, 0, 0]
-            tables = lean[chosen], np.ascontiguousarray(mids), found.own >= 0, key, begin
+            mids = self.middle.coefficients(found, inside, around, ports=False)
+            priced = self.middle.least_energy(mids)
+            tables = lean[chosen], priced, found.own >= 0, key, begin
             pair, bound = _bounded(problem, tables, setting, archive)
             pair[:, 0] = chosen[pair[:, 0]]
             for rows in best_first(bound, setting.mode, archive, PAIR_BLOCKS):
@@ -208,6 +226,17 @@ class Inside:
         return joined, parts
 
 
+def _least_accumulations(case: Case) -> tuple[float, float]:
+    """Fractions of accumulations gated and active at least, so that their energy is a bound;
+    zero where a gated one may cost more than an active one.
+    """
+    read_pj, write_pj, gated_pj, _ = case.costs.partial.T
+    if (gated_pj > np.minimum(read_pj, write_pj)).any():
+        return 0.0, 0.0
+    made, active = float(case.computes[..., 2].min()), float(case.computes[..., 3].min())
+    return made - active, active
+
+
 def best_first(
     bound: FloatArray, mode: int, archive: Archive, sizes: tuple[int, int]
 ) -> Iterator[IntArray]:
@@ -239,11 +268,11 @@ def still_open(mode, archive, bound):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def bound_leaves(problem, top, place, lean, least, setting, out):  # type: ignore[no-untyped-def]
+def bound_leaves(problem, top, place, lean, deep, setting, out):  # type: ignore[no-untyped-def]
     """Write level 3's base tiles and their least energy and cycles, inf where they do not fit in.
 
     problem = (grid, machine, joined fan-out); lean (n, T, 3, 3) = energy coefficients by level
-    outside; least (2, T) = least energy of moving a tensor into level 1, and into level 2.
+    outside; deep (n, T) = least energy of moving a tensor into level 2 and of using it there.
     """
     grid, machine, fan = problem
     base, floor = out
@@ -256,8 +285,8 @@ def bound_leaves(problem, top, place, lean, least, setting, out):  # type: ignor
             for t in range(lean.shape[1]):
                 share = fan.shared[i, t]
                 cheapest = linear(lean[j, t, 0], share)
-                cheapest = min(cheapest, linear(lean[j, t, 1], share) + least[0, t])
-                bound += min(cheapest, linear(lean[j, t, 2], share) + least[1, t])
+                cheapest = min(cheapest, linear(lean[j, t, 1], share) + setting.least[t])
+                bound += min(cheapest, linear(lean[j, t, 2], share) + deep[j, t])
             floor[j, 0] = min(floor[j, 0], bound)
             floor[j, 1] = min(floor[j, 1], cycles)
 
