@@ -18,8 +18,15 @@ TRIALS = 24  # more than the sampler's random start, so that what it learns coun
 
 def test_the_page_shows_the_files_as_they_are() -> None:
     page = (ROOT / "docs" / "bare_optuna.md").read_text()
-    for file in (EXAMPLES / "bare_study.py", EXAMPLES / "experiment" / "my_study.yaml"):
-        assert file.read_text() in page
+    for name in ("bare_study.py", "bare_sampler.py", "experiment/my_study.yaml"):
+        assert (EXAMPLES / name).read_text() in page
+
+
+def test_our_sampler_starts_at_the_optimum_in_a_bare_study() -> None:
+    printed = run(ROOT, str(EXAMPLES / "bare_sampler.py"), "3").splitlines()
+    assert printed[0].startswith("0 [")
+    assert printed[0].endswith("joint")
+    assert printed[1] == "DRAM keeps A 1x4096, W 4096x4096, Z 1x4096"
 
 
 def test_both_search_the_same_trials(tmp_path: Path) -> None:
@@ -38,17 +45,18 @@ def test_both_search_the_same_trials(tmp_path: Path) -> None:
         assert bare.data.metrics["energy_pj"] == row["metric/energy_pj"]
 
 
-def run(folder: Path, *words: str) -> None:
+def run(folder: Path, *words: str) -> str:
     done = subprocess.run(
         [sys.executable, *words],
         cwd=folder,
-        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def trials_of(client: MlflowClient) -> list:

@@ -151,8 +151,8 @@ def _html(figure: Any) -> str:
     figure.update_layout(
         template="simple_white", height=460, margin={"l": 70, "r": 20, "t": 20, "b": 60}
     )
-    figure.update_xaxes(exponentformat="power")
-    figure.update_yaxes(exponentformat="power")
+    figure.update_xaxes(exponentformat="power", minexponent=5)
+    figure.update_yaxes(exponentformat="power", minexponent=5)
     config = {"displaylogo": False, "responsive": True}
     return str(figure.to_html(full_html=False, include_plotlyjs=False, config=config))
 

@@ -17,6 +17,7 @@ from spaces.workloads.workload import matmul
 from strategies.compulsory import compulsory_costs
 from strategies.exact.exact_search import exact_search
 from strategies.optuna_strategy import STAGE
+from strategies.plain_study import suggested
 from strategies.progressive_sampler import ProgressiveSampler
 from strategies.staged_sampler import STAGES
 
@@ -39,11 +40,7 @@ def accelerator() -> SparseAccelerator:
 
 
 def price(space: Any, evaluator: Any, trial: optuna.Trial) -> Evaluation:
-    params = {
-        name: np.array([trial._suggest(name, distribution)])
-        for name, distribution in space.parameters.items()
-    }
-    found: Evaluation = evaluator.evaluate(space.decode(params))
+    found: Evaluation = evaluator.evaluate(space.decode(suggested(trial, space)))
     return found
 
 
