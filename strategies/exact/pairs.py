@@ -9,7 +9,6 @@ each. Pairs are bounded before anything else of them is worked out, and taken be
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from strategies.exact.streams import (
     leaf_coefficients,
     link_to,
     node_coefficients,
+    tensor_coefficients,
 )
 
 LEAF_BLOCKS, PAIR_BLOCKS = (32, 1024), (256, 4096)
@@ -132,24 +132,19 @@ class MiddleLevel:
         return np.ascontiguousarray(parts)
 
 
-@dataclass(frozen=True)
 class Inside:
     """Level 3's placements under one choice of the fan-outs at both ends.
 
-    Attributes:
+    Args:
         case: The tables.
         middle: Level 2.
         leaves: Level 3's placements.
     """
 
-    case: Case
-    middle: MiddleLevel
-    leaves: Leaves
-    _inside: IntArray = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        index = np.where(self.case.costs.grows, self.leaves.own, np.minimum(self.leaves.own, 0))
-        object.__setattr__(self, "_inside", index)
+    def __init__(self, case: Case, middle: MiddleLevel, leaves: Leaves) -> None:
+        self._case, self._middle, self._leaves = case, middle, leaves
+        self._inside = np.where(case.costs.grows, leaves.own, np.minimum(leaves.own, 0))
+        self._energy: dict[tuple[int, float], FloatArray] = {}
 
     def pairs(
         self, between: int, around: Surroundings, setting: Setting, archive: Archive
@@ -162,24 +157,40 @@ class Inside:
             setting: What the scan is after.
             archive: What is known; it may improve while the pairs are taken.
         """
-        case, leaves = self.case, self.leaves
+        case, leaves = self._case, self._leaves
         problem = case.grid, case.machine, case.joined
-        lean = leaf_coefficients(case.costs, case.machine, leaves, around, (0, 1, 2), ports=False)
-        lean = self.middle.least_energy(lean)
+        lean = self._leaf_energy(around)
         base, floor = np.empty_like(leaves.top), np.empty((len(leaves.top), 2))
-        least = self.middle.least(setting.least)
-        use = np.where(leaves.own < 0, self.middle.least_use(around), 0.0)
+        least = self._middle.least(setting.least)
+        use = np.where(leaves.own < 0, self._middle.least_use(around), 0.0)
         place = case.fans[2].place[between]
         bound_leaves(problem, leaves.top, place, lean, least + use, setting, (base, floor))
         for chosen in best_first(floor, setting.mode, archive, LEAF_BLOCKS):
             found, inside, key, begin = self._middles(base, chosen, setting.full)
-            mids = self.middle.coefficients(found, inside, around, ports=False)
-            priced = self.middle.least_energy(mids)
+            mids = self._middle.coefficients(found, inside, around, ports=False)
+            priced = self._middle.least_energy(mids)
             tables = lean[chosen], priced, found.own >= 0, key, begin
             pair, bound = _bounded(problem, tables, setting, archive)
             pair[:, 0] = chosen[pair[:, 0]]
             for rows in best_first(bound, setting.mode, archive, PAIR_BLOCKS):
                 yield self._worked_out(pair[rows], (found, inside), between, around)
+
+    def _leaf_energy(self, around: Surroundings) -> FloatArray:
+        """Least energy coefficients of the leaves by level outside (0, 1, 2), shape (n, T, 3, 3).
+
+        Of one tensor they depend on its own sharing between levels 2 and 3 alone.
+        """
+        costs, machine = self._case.costs, self._case.machine
+        columns = []
+        for t, share in enumerate(around.share_middle.tolist()):
+            if (t, share) not in self._energy:
+                where = t, (0, 1, 2)
+                parts = tensor_coefficients(
+                    costs, machine, self._leaves, around, where, ports=False
+                )
+                self._energy[t, share] = self._middle.least_energy(parts)
+            columns.append(self._energy[t, share])
+        return np.stack(columns, axis=1)
 
     def _middles(
         self, base: IntArray, chosen: IntArray, full: IntArray
@@ -190,7 +201,7 @@ class Inside:
         keys = np.concatenate([base[chosen], self._inside[chosen]], axis=1)
         distinct, key = np.unique(keys, axis=0, return_inverse=True)
         ranks = base.shape[1]
-        lists = [self.middle.around(row[:ranks], full, row[ranks:]) for row in distinct]
+        lists = [self._middle.around(row[:ranks], full, row[ranks:]) for row in distinct]
         length = [len(each.mask) for each in lists]
         begin = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
         together = Leaves(*(np.concatenate(columns) for columns in zip(*lists, strict=True)))
@@ -205,12 +216,12 @@ class Inside:
         around: Surroundings,
     ) -> tuple[Leaves, FloatArray]:
         """Pairs (leaf, middle placement) as placements inside, and their coefficients."""
-        case = self.case
+        case = self._case
         inner, at_inner = np.unique(pair[:, 0], return_inverse=True)
         outer, at_outer = np.unique(pair[:, 1], return_inverse=True)
-        leaf, mid = take_leaves(self.leaves, inner), take_leaves(mids[0], outer)
+        leaf, mid = take_leaves(self._leaves, inner), take_leaves(mids[0], outer)
         below = leaf_coefficients(case.costs, case.machine, leaf, around, (0, 1, 2))[at_inner]
-        above = self.middle.coefficients(mid, mids[1][outer], around, ports=True)[at_outer]
+        above = self._middle.coefficients(mid, mids[1][outer], around, ports=True)[at_outer]
         leaf, mid = take_leaves(leaf, at_inner), take_leaves(mid, at_outer)
         kept = mid.own >= 0
         parts = np.where(

@@ -91,7 +91,6 @@ def leaf_coefficients(
     leaves: Leaves,
     around: Surroundings,
     parents: tuple[int, ...],
-    ports: bool = True,
 ) -> FloatArray:
     """Coefficients (alpha, beta, gamma) of energy and port cycles of the innermost placements.
 
@@ -99,27 +98,42 @@ def leaf_coefficients(
         costs, machine, leaves, around: The problem.
         parents: Levels outside that are asked for. A tensor that the innermost level bypasses is
             not charged below level 2: its tile there is.
-        ports: Whether the cycles of the ports are asked for.
 
     Returns:
-        Shape (n, T, parents, 3, 1 + V or 1, 3): by tensor and level outside; what is always paid,
+        Shape (n, T, parents, 3, 1 + V, 3): by tensor and level outside; what is always paid,
         what is paid per accumulation made and gated, what per active one; (energy, ports). Cycles
         of ports inside the joined fan-out are still to be divided by its instances.
     """
+    each = (
+        tensor_coefficients(costs, machine, leaves, around, (t, parents), ports=True)
+        for t in range(leaves.own.shape[1])
+    )
+    return np.stack(list(each), axis=1)
+
+
+def tensor_coefficients(
+    costs: Costs,
+    machine: Machine,
+    leaves: Leaves,
+    around: Surroundings,
+    where: tuple[int, tuple[int, ...]],
+    ports: bool,
+) -> FloatArray:
+    """The same of one tensor, where = (tensor, levels outside), of energy alone if not of `ports`;
+    shape (n, parents, 3, 1 + V or 1, 3).
+    """
+    t, parents = where
     levels = len(machine.capacity)
-    n, tensors = leaves.own.shape
-    out = np.zeros((n, tensors, len(parents), 3, 1 + machine.ports if ports else 1, 3))
-    for t in range(tensors):
-        kept = np.flatnonzero(leaves.own[:, t] >= 0)
-        bare = np.flatnonzero(leaves.own[:, t] < 0)
-        node = Node(t, leaves.own[kept, t], None, leaves.words[kept, t])
-        for k, parent in enumerate(parents):
-            if len(kept):
-                link = link_to(levels, levels - 1, parent, t, around)
-                out[kept, t, k] = node_coefficients(costs, machine, node, link, around, ports)
-            priced_outside = parent == 1 and costs.grows[t] and t != machine.output
-            if len(bare) and parent < 2 and not priced_outside:
-                out[bare, t, k] = _bare_coefficients(costs, machine, (t, parent), around, ports)
+    out = np.zeros((len(leaves.own), len(parents), 3, 1 + machine.ports if ports else 1, 3))
+    kept, bare = np.flatnonzero(leaves.own[:, t] >= 0), np.flatnonzero(leaves.own[:, t] < 0)
+    node = Node(t, leaves.own[kept, t], None, leaves.words[kept, t])
+    for k, parent in enumerate(parents):
+        if len(kept):
+            link = link_to(levels, levels - 1, parent, t, around)
+            out[kept, k] = node_coefficients(costs, machine, node, link, around, ports)
+        priced_outside = parent == 1 and costs.grows[t] and t != machine.output
+        if len(bare) and parent < 2 and not priced_outside:
+            out[bare, k] = _bare_coefficients(costs, machine, (t, parent), around, ports)
     return out
 
 
@@ -129,7 +143,7 @@ def node_coefficients(
     node: Node,
     link: Link,
     around: Surroundings,
-    ports: bool = True,
+    ports: bool,
 ) -> FloatArray:
     """What tiles of one tensor at one level cost, with their transfers from the level outside.
 
