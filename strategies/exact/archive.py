@@ -12,6 +12,9 @@ from spaces.compiled import compiled
 SLACK = 1e-12
 """Relative difference below which two costs are the same number."""
 
+NEAR = 1e-9
+"""Relative difference that a limit leaves open, far above `SLACK` and rounding."""
+
 ENERGY, LATENCY, EDP, PARETO = range(4)
 """Objective codes. The single ones break ties by the other metric."""
 
@@ -90,6 +93,24 @@ def no_better(mode, archive, energy, cycles):  # type: ignore[no-untyped-def]
     if first >= best * (1.0 + SLACK):
         return True
     return first >= best * (1.0 - SLACK) and second >= other * (1.0 - SLACK)
+
+
+@compiled
+def energy_limit(mode, archive, cycles):  # type: ignore[no-untyped-def]
+    """Energy [pJ] at which, with at least these cycles, nothing improves the archive any more."""
+    n = archive.tally[0]
+    if n == 0 or mode == LATENCY:
+        return np.inf
+    limit = archive.energy[0]
+    if mode == EDP:
+        limit *= archive.cycles[0] / cycles
+    if mode == PARETO:
+        limit = np.inf
+        for i in range(n):
+            if archive.cycles[i] > cycles:
+                break
+            limit = archive.energy[i]
+    return limit * (1.0 + NEAR)
 
 
 @compiled

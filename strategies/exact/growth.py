@@ -50,24 +50,6 @@ def find_rivals(div, number, ranks, prices, out):  # type: ignore[no-untyped-def
 
 
 @compiled
-def has_rival(div, number, relevant, rivals, own, inner):  # type: ignore[no-untyped-def]
-    """True when a smaller tile around `inner` does as well: the loops it lacks stand above it."""
-    for y in rivals[own]:
-        if y < 0:
-            return False
-        rest, around = y, True
-        for r in range(relevant.shape[0] - 1, -1, -1):
-            if relevant[r]:
-                if div[r, rest % number[r], inner[r]] < 0:
-                    around = False
-                    break
-                rest //= number[r]
-        if around:
-            return True
-    return False
-
-
-@compiled
 def find_larger(div, number, ranks, rivals, starts, out):  # type: ignore[no-untyped-def]
     """Write, for every tile of a sub-grid, itself and the larger ones around it worth a look.
 
@@ -125,17 +107,27 @@ def rivals_of(grid: Grid, costs: Costs, level: int) -> IntArray:
     return out
 
 
-def growth_of(grid: Grid, costs: Costs, level: int) -> tuple[IntArray, IntArray]:
-    """What a tile at a level may grow to in its own ranks, itself first, all without rivals.
+Growth = tuple[IntArray, IntArray]
+"""What tiles may grow to in their own ranks, each itself first: sub-grid indices one after another,
+and where those of each tensor and sub-grid index begin, shape (T, S + 1)."""
 
-    Returns:
-        Sub-grid indices one after another, and where those of each growing tensor and sub-grid
-        index begin, shape (T, S + 1).
-    """
-    rivals = rivals_of(grid, costs, level)
+
+def growth_of(grid: Grid, costs: Costs, level: int) -> Growth:
+    """What the tiles of growing tensors may grow to at a level: larger tiles without rivals."""
+    return _larger(grid, rivals_of(grid, costs, level), np.flatnonzero(costs.grows))
+
+
+def any_growth(grid: Grid, costs: Costs) -> Growth:
+    """All larger tiles, of every tensor."""
+    tensors, width = costs.elements.shape
+    none = np.full((tensors, width, 1), -1, dtype=np.int64)
+    return _larger(grid, none, np.arange(tensors))
+
+
+def _larger(grid: Grid, rivals: IntArray, tensors: IntArray) -> Growth:
     starts = np.zeros((len(rivals), rivals.shape[1] + 1), dtype=np.int64)
     tiles = [np.empty(0, dtype=np.int64)]
-    for t in np.flatnonzero(costs.grows):
+    for t in tensors:
         ranks = np.flatnonzero(grid.relevant[t])
         points = int(grid.number[ranks].prod())
         room = np.empty(points * points, dtype=np.int64)

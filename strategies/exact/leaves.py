@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spaces.compiled import compiled
 from strategies.exact.grid import FloatArray, Grid, IntArray, Points, lie_between
-from strategies.exact.growth import has_rival, rivals_of, tile_prices
+from strategies.exact.growth import Growth, any_growth, growth_of, tile_prices
 from strategies.exact.machine import Machine
+from strategies.exact.nodes import begin_node, count_nodes, new_walk, next_extent, next_growth
 from strategies.exact.prices import Costs
-from strategies.exact.walk import choose_ranks, first_extent, next_extent
 
 
 class Leaves(NamedTuple):
@@ -56,66 +55,50 @@ def write_placement(out, count, row, order, at, top):  # type: ignore[no-untyped
 
 
 @compiled
-def _place(grid, points, elements, bits, orders, rows, capacity, grows, box, out):  # type: ignore[no-untyped-def]
+def _place(grid, points, elements, bits, orders, rows, capacity, growth, box, out):  # type: ignore[no-untyped-def]
     """Write (row, tiles..., top...) of the placements of some orders that fit; returns how many.
 
-    Writes no more than `out` holds, counts all. grows = (of every tensor, of every head, rivals,
-    see `growth`); box = (extents around which, extents that must be divided).
+    Writes no more than `out` holds, counts all. growth = (of nodes, of heads), see `growth`; box =
+    (extents around which, extents that must be divided).
     """
     base, full = box
     tensors, ranks = grid.relevant.shape
-    extent = np.zeros((tensors, ranks), dtype=np.int64)
-    open_ranks = np.zeros((tensors, ranks), dtype=np.bool_)
-    at_once = np.zeros((tensors, ranks), dtype=np.bool_)
+    walk, bounds = new_walk(tensors, ranks), (base, full, full)
+    extent, open_ranks, at = walk[0], walk[1], walk[3]
     room = np.zeros(tensors + 1)
-    at = np.zeros(tensors, dtype=np.int64)
     room[0] = capacity
     count = 0
     for row in rows:
-        nodes = 0
-        while nodes < tensors and orders[row, nodes] >= 0:
-            nodes += 1
+        order = orders[row]
+        nodes = count_nodes(order)
         if nodes == 0:
-            write_placement(out, count, row, orders[row, :0], at, base)
+            write_placement(out, count, row, order[:0], at, base)
             count += 1
             continue
-        for d in range(nodes):
-            t = orders[row, nodes - 1 - d]
-            free = grows[0][t] or (grows[1] and d == nodes - 1)
-            choose_ranks(grid.relevant[t], free, False, open_ranks[d], at_once[d])
         depth = 0
-        first_extent(open_ranks[0], at_once[0], base, full, extent[0])
+        begin_node(walk, order, 0, nodes, nodes, bounds, grid.relevant)
         while depth >= 0:
-            t = orders[row, nodes - 1 - depth]
-            index = 0
+            t = order[nodes - 1 - depth]
+            at[depth] = 0
             for r in range(ranks):
-                index += grid.stride[r] * extent[depth, r]
-            at[depth] = index
-            own = points.own[t, index]
+                at[depth] += grid.stride[r] * extent[depth, r]
+            own = points.own[t, at[depth]]
             room[depth + 1] = room[depth] - elements[t, own] * bits[t, own]
             fits = room[depth + 1] >= -1e-9 * capacity
-            good = fits
-            if fits and grows[0][t] and not (grows[1] and depth == nodes - 1):
-                inner = base if depth == 0 else extent[depth - 1]
-                good = not has_rival(
-                    grid.div, grid.number, grid.relevant[t], grows[2][t], own, inner
-                )
-            if good and depth < nodes - 1:
+            if fits and depth < nodes - 1:
                 depth += 1
-                first_extent(
-                    open_ranks[depth], at_once[depth], extent[depth - 1], full, extent[depth]
-                )
+                begin_node(walk, order, depth, nodes, nodes, bounds, grid.relevant)
                 continue
-            if good:
-                write_placement(out, count, row, orders[row, :nodes], at, extent[nodes - 1])
+            if fits:
+                write_placement(out, count, row, order[:nodes], at, extent[nodes - 1])
                 count += 1
             while depth >= 0:
-                t = orders[row, nodes - 1 - depth]
                 inner = base if depth == 0 else extent[depth - 1]
-                free = grows[0][t] or (grows[1] and depth == nodes - 1)
-                if (fits or free) and next_extent(
-                    grid.div, open_ranks[depth], inner, full, extent[depth]
-                ):
+                if fits and next_extent(grid.div, open_ranks[depth], inner, full, extent[depth]):
+                    break
+                larger = growth[1] if depth == nodes - 1 else growth[0]
+                t = order[nodes - 1 - depth]
+                if next_growth(walk, depth, nodes, bounds, grid, larger, t):
                     break
                 fits = True
                 depth -= 1
@@ -186,9 +169,10 @@ def innermost_placements(
     """
     grid, _, costs, machine = problem
     level = len(machine.capacity) - 1
-    growth = costs.grows, heads_grow, rivals_of(grid, costs, level)
+    growth = growth_of(grid, costs, level)
+    heads = any_growth(grid, costs) if heads_grow else growth
     bits = np.ascontiguousarray(costs.own_bits[:, level])
-    return placements_at(level, problem, orders, box, bits, growth)
+    return placements_at(level, problem, orders, box, bits, (growth, heads))
 
 
 def placements_at(
@@ -197,21 +181,21 @@ def placements_at(
     orders: tuple[IntArray, IntArray],
     box: tuple[IntArray, IntArray],
     bits: FloatArray,
-    growth: tuple[NDArray[np.bool_], bool, IntArray],
+    growth: tuple[Growth, Growth],
 ) -> Leaves:
     """Placements of a level, all that fit.
 
     Args:
         level, problem, orders, box: See `innermost_placements`.
         bits: Of every tensor per element, by its sub-grid index, shape (T, S).
-        growth: Tensors that grow, whether the outermost node does, and rivals (see `growth`).
+        growth: What the level's nodes, and its outermost ones, may grow to.
     """
     grid, points, costs, machine = problem
     rows, starts = orders
     tensors = rows.shape[1]
     masks = np.repeat(np.arange(1 << tensors), np.diff(starts))
     allowed = np.flatnonzero(machine.masks[level, masks])
-    capacity, room = float(machine.capacity[level]), 1 << 13
+    capacity, room = float(machine.capacity[level]), 1 << 18
     while True:
         out = np.empty((room, 1 + tensors + len(box[0])), dtype=np.int64)
         count = _place(

@@ -19,6 +19,7 @@ class Lists(NamedTuple):
             trips of a run, base tile, and what of each tensor inside the list depends on.
         key: The key last asked for, shape (4 + T,).
         begin, length: Where a key's list stands, length -1 = free slot; shape (H,).
+        limit: Energy from which on a key's list may lack entries [pJ], shape (H,).
         energy: pJ, shape (E,).
         load: Cycles by port, shape (E, V).
         tile: Full-grid index of each tensor's tile, -1 = bypassed; shape (E, T).
@@ -30,6 +31,7 @@ class Lists(NamedTuple):
     key: NDArray[np.int64]
     begin: NDArray[np.int64]
     length: NDArray[np.int64]
+    limit: NDArray[np.float64]
     energy: NDArray[np.float64]
     load: NDArray[np.float64]
     tile: NDArray[np.int64]
@@ -120,6 +122,7 @@ def new_lists(ports: int, tensors: int, log2_keys: int = 16) -> Lists:
         key=np.zeros(4 + tensors, dtype=np.int64),
         begin=np.empty(slots, dtype=np.int64),
         length=np.full(slots, -1, dtype=np.int64),
+        limit=np.empty(slots),
         energy=np.empty(4 * slots),
         load=np.empty((4 * slots, ports)),
         tile=np.empty((4 * slots, tensors), dtype=np.int64),

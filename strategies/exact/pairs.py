@@ -16,7 +16,7 @@ from spaces.compiled import compiled
 from strategies.exact.archive import Archive, no_better
 from strategies.exact.case import Case
 from strategies.exact.grid import FloatArray, IntArray
-from strategies.exact.growth import rivals_of
+from strategies.exact.growth import growth_of
 from strategies.exact.leaves import Leaves, placements_at, take_leaves, undominated
 from strategies.exact.scan import Setting, compute_bound, linear, spread_tile
 from strategies.exact.streams import (
@@ -41,7 +41,8 @@ class MiddleLevel:
 
     def __init__(self, case: Case) -> None:
         self._case = case
-        self._growth = case.costs.grows, False, rivals_of(case.grid, case.costs, 2)
+        growth = growth_of(case.grid, case.costs, 2)
+        self._growth = growth, growth
         self._known: dict[bytes, Leaves] = {}
         self._accumulated = _least_accumulations(case)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.compiled import compiled
-from strategies.exact.archive import no_better, store
+from strategies.exact.archive import energy_limit, no_better, store
 from strategies.exact.walk import list_of
 
 
@@ -214,8 +214,10 @@ def promising(problem, leaves, coefficients, fan, setting, archive):  # type: ig
 def least_of_list(problem, outer, mask, base, full, below, run):  # type: ignore[no-untyped-def]
     """Least energy of the outer placements around a base tile [pJ], inf where none fits."""
     grid, machine, orders, starts = problem
-    table, lists = outer
-    slot = list_of(grid, table, machine, orders, starts, mask, base, full, below, run, lists)
+    tables, lists = outer
+    slot = list_of(
+        grid, tables, machine, orders, starts, mask, base, full, below, run, np.inf, lists
+    )
     return lists.energy[lists.begin[slot]] if lists.length[slot] > 0 else np.inf
 
 
@@ -223,7 +225,7 @@ def least_of_list(problem, outer, mask, base, full, below, run):  # type: ignore
 def join_masks(problem, stores, leaf, shared, setting, instances, work, archive):  # type: ignore[no-untyped-def]
     """Join one innermost placement on one spatial choice with every keep mask of level 1.
 
-    stores = (table of level 1, its lists) with true and with ideal prices; leaf = (coefficients,
+    stores = (tables of level 1, its lists) with true and with ideal prices; leaf = (coefficients,
     keep mask, run); work = (cost, kept, load, base, below, loose, own ports, info).
     """
     grid, machine, orders, starts = problem
@@ -250,8 +252,11 @@ def join_masks(problem, stores, leaf, shared, setting, instances, work, archive)
             rest = least_of_list(problem, stores[1], mask, base, full, loose, near)
             if rest == np.inf or no_better(mode, archive, energy + rest + static_pj * slow, slow):
                 continue
-        table, lists = stores[0]
-        slot = list_of(grid, table, machine, orders, starts, mask, base, full, below, run, lists)
+        tables, lists = stores[0]
+        most = energy_limit(mode, archive, slow) - energy - static_pj * slow
+        slot = list_of(
+            grid, tables, machine, orders, starts, mask, base, full, below, run, most, lists
+        )
         join(setting, static_pj, lists, slot, energy, load, slow, archive, info)
 
 

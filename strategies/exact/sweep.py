@@ -70,11 +70,17 @@ class Sweep:
     archive: Archive
 
 
-class Outer(NamedTuple):
-    """Level 1 under one choice of the fan-out above it: (table, lists) true and ideal."""
+Tables = tuple[OuterTable, OuterTable]
 
-    true: tuple[OuterTable, Lists]
-    ideal: tuple[OuterTable, Lists]
+
+class Outer(NamedTuple):
+    """Level 1 under one choice of the fan-out above it: (tables, lists) true and ideal.
+
+    The tables are that of the prices themselves and one no higher than those of any growth.
+    """
+
+    true: tuple[Tables, Lists]
+    ideal: tuple[Tables, Lists]
 
 
 def sweep(task: Sweep) -> FloatArray:
@@ -118,13 +124,15 @@ def _outer_fan(case: Case) -> Fanout:
     return Fanout(none, np.ones(1), np.ones((1, case.tensors)), np.ones(shape, dtype=np.int64))
 
 
-def _tables(case: Case, share: FloatArray) -> tuple[OuterTable, OuterTable]:
-    """Level 1's table with true and with ideal prices."""
+def _tables(case: Case, share: FloatArray) -> tuple[Tables, Tables]:
+    """Level 1's tables with true and with ideal prices, see `Outer`."""
     grid, points, costs, machine = case.grid, case.points, case.costs, case.machine
     table = outer_table((grid, points, costs, machine), share)
     if not costs.grows.any():
-        return table, table
-    return table, outer_table((grid, points, ideal_costs(costs), machine), share)
+        return (table, table), (table, table)
+    ideal = outer_table((grid, points, ideal_costs(costs), machine), share)
+    loose = ideal._replace(read=table.read, write=table.write, bits=table.bits)
+    return (table, loose), (ideal, ideal)
 
 
 def _setting(
@@ -156,7 +164,7 @@ def _setting(
         share0=around.share0,
         share2=around.share2,
         gather=float(inner.shared[tag[1], case.machine.output]),
-        least=stores.ideal[0].least,
+        least=stores.ideal[0][0].least,
         floor=case.compulsory[1],
         used=(around.used, used * float(inner.used[tag[1]])),
         computes=case.computes,
@@ -185,7 +193,7 @@ def _sweep_setting(task: Sweep, stores: Outer, tag: tuple[int, int]) -> FloatArr
     problem = (case.grid, case.points, case.costs, case.machine)
     if task.space.name == "even":
         leaves = _allowed(task, even_placements(problem, len(case.orders) - 1, *box))
-        tables = (stores.true[0], stores.ideal[0], around)
+        tables = (stores.true[0][0], stores.ideal[0][0], around)
         return join_even(case, tables, setting, leaves, (task.archive, task.deadline))
     rest = _join(task, stores, setting, *_priced(case, _innermost(task, box), around))
     if task.space.name == "uneven_runs" and case.implicit and case.levels == 3:

@@ -31,7 +31,7 @@ class OuterTable(NamedTuple):
         own_write, own_bits: The same where level 1 is the innermost, by its own index, (T, S).
         least: Least energy of moving a tensor into level 1 over the run [pJ], shape (T,).
         leaf, leaf_bits: Energy and bits per dense access of the compute units to level 1, (T, S).
-        larger, larger_start: What a tile may grow to in its own ranks, see `growth.growth_of`.
+        larger, larger_start: What a tile may grow to in its own ranks, see `growth.Growth`.
     """
 
     own: IntArray

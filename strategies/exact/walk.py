@@ -1,8 +1,7 @@
 """Compiled enumeration of the outer level's placements around a base tile.
 
-A *node* is a tensor's tile at a level. Under the hoist and sink arguments (docs/exact_search.md)
-a level is an order of the tensors it keeps; below a node only the ranks irrelevant to its tensor
-grow, or every rank when the tensor's bits per word depend on the extents.
+How the tiles of a level's nodes are stepped through is in `nodes`. Where tensors grow, a table of
+prices no higher than those of any growth says which growth need not be tried.
 """
 
 from __future__ import annotations
@@ -11,39 +10,7 @@ import numpy as np
 
 from spaces.compiled import compiled
 from strategies.exact.lists import dominated, find_slot, insert_entry, sort_entries
-
-
-@compiled
-def first_extent(open_ranks, at_once, inner, full, out):  # type: ignore[no-untyped-def]
-    """The smallest tile of a node around `inner`; ranks taken `at_once` are full."""
-    for r in range(inner.shape[0]):
-        out[r] = full[r] if at_once[r] and not open_ranks[r] else inner[r]
-
-
-@compiled
-def next_extent(div, open_ranks, inner, full, out):  # type: ignore[no-untyped-def]
-    """Advance `out` to the node's next tile around `inner`; False after the last."""
-    for r in range(inner.shape[0]):
-        if not open_ranks[r]:
-            continue
-        for larger in range(out[r] + 1, full[r] + 1):
-            if div[r, larger, inner[r]] >= 0 and div[r, full[r], larger] >= 0:
-                out[r] = larger
-                return True
-        out[r] = inner[r]
-    return False
-
-
-@compiled
-def choose_ranks(relevant, grows, outermost, open_ranks, at_once):  # type: ignore[no-untyped-def]
-    """Which ranks a node enumerates, and which it takes whole because nothing else is charged.
-
-    Below a node its tensor's irrelevant ranks grow; below the level's outermost one they grow at no
-    cost. The relevant ranks grow too where the bits per word depend on the tile.
-    """
-    for r in range(relevant.shape[0]):
-        at_once[r] = outermost and not relevant[r]
-        open_ranks[r] = grows if relevant[r] else not outermost
+from strategies.exact.nodes import begin_node, count_nodes, new_walk, next_growth, next_node
 
 
 @compiled
@@ -89,127 +56,93 @@ def node_price(outer, machine, t, index, below, load):  # type: ignore[no-untype
 
 
 @compiled
-def count_nodes(order):  # type: ignore[no-untyped-def]
-    """Number of tensors that a row of the node orders names."""
-    nodes = 0
-    while nodes < order.shape[0] and order[nodes] >= 0:
-        nodes += 1
-    return nodes
+def least_grown(loose, t, index, below):  # type: ignore[no-untyped-def]
+    """Least energy of tensor t's node at level 1 however it grows in its own ranks [pJ].
 
-
-@compiled
-def inside(extent, depth, under, bounds):  # type: ignore[no-untyped-def]
-    """Extents that the node at this depth stands around; the first above a run around its trips."""
-    if depth == under:
-        return bounds[1]
-    return bounds[0] if depth == 0 else extent[depth - 1]
-
-
-@compiled
-def begin_node(walk, order, depth, nodes, under, bounds, relevant):  # type: ignore[no-untyped-def]
-    """Open the ranks of the node at this depth and write its smallest tile.
-
-    bounds = (base, wide, full): nodes at depths below `under` lie between base and wide.
+    loose = table of prices no higher than those of any growth; index, below: see `node_price`.
     """
-    extent, open_ranks, at_once, _, grown = walk
-    t = order[nodes - 1 - depth]
-    outermost = depth == nodes - 1 and depth >= under
-    choose_ranks(relevant[t], False, outermost, open_ranks[depth], at_once[depth])
-    grown[depth] = 0
-    inner = inside(extent, depth, under, bounds)
-    first_extent(open_ranks[depth], at_once[depth], inner, bounds[2], extent[depth])
+    inside = int(below[0])
+    words, cost = loose.fill[t, index], loose.side[t, index]
+    if inside < 0:
+        inside = loose.own[t, index]
+        cost += words * loose.own_write[t, inside] + below[1] * loose.leaf[t, inside]
+    else:
+        cost += words * loose.write[t, inside]
+    return cost + loose.spill[t, index] * loose.read[t, inside]
 
 
 @compiled
-def next_node(walk, depth, under, bounds, div):  # type: ignore[no-untyped-def]
-    """Advance the irrelevant ranks of the node at this depth; False after the last."""
-    extent, open_ranks = walk[0], walk[1]
-    inner = inside(extent, depth, under, bounds)
-    outer = bounds[1] if depth < under else bounds[2]
-    return next_extent(div, open_ranks[depth], inner, outer, extent[depth])
-
-
-@compiled
-def next_growth(walk, depth, under, bounds, grid, larger, t):  # type: ignore[no-untyped-def]
-    """Grow the node at this depth in its tensor's own ranks, the others anew; False after the last.
-
-    larger = (tiles, starts), see `OuterTable`.
-    """
-    extent, open_ranks, at_once, _, grown = walk
-    tiles, starts = larger
-    inner = inside(extent, depth, under, bounds)
-    outer = bounds[1] if depth < under else bounds[2]
-    index = 0
-    for r in range(inner.shape[0]):
-        index += grid.sub[t, r] * inner[r]
-    first = starts[t, index]
-    for place in range(first + grown[depth] + 1, starts[t, index + 1]):
-        first_extent(open_ranks[depth], at_once[depth], inner, outer, extent[depth])
-        good = True
-        for r in range(inner.shape[0]):
-            if grid.relevant[t, r]:
-                extent[depth, r] = (tiles[place] // grid.sub[t, r]) % grid.number[r]
-                good = good and grid.div[r, outer[r], extent[depth, r]] >= 0
-        if good:
-            grown[depth] = place - first
-            return True
-    return False
-
-
-@compiled
-def walk_order(grid, outer, machine, order, under, bounds, below, scratch, lists, first):  # type: ignore[no-untyped-def]
+def walk_order(grid, tables, machine, where, scratch, lists, goal):  # type: ignore[no-untyped-def]
     """Insert the placements of one node order, a row number and its tensors, into the list.
 
-    Depth d of the walk is the d-th node from inside; the first `under` of them stand below a run.
-    scratch = (walk tables, energy and room by depth, loads by depth, tile of every tensor).
+    tables = (prices, prices no higher than those of any growth); where = (order, how many nodes
+    stand below a run, bounds, what stands inside); scratch = (walk tables, energy and room by
+    depth, loads by depth, tile of every tensor). goal = (where the list begins, energy from which
+    on entries may lack, whether to say only if there is an entry). Depth d of the walk is the d-th
+    node from inside.
     """
-    row, tensors = order
+    (row, tensors), under, bounds, below = where
+    first, limit, asking = goal
     walk, sums, load, tile = scratch
     energy, room = sums
+    outer = tables[0]
     nodes = count_nodes(tensors)
     if nodes == 0:
         if not dominated(lists.energy, lists.load, first, lists.used[0], 0.0, load[0]):
             insert_entry(lists, first, 0.0, load[0], tile, row)
-        return
-    at, larger = walk[3], (outer.larger, outer.larger_start)
+        return True
+    extent, at, grown, roomy = walk[0], walk[3], walk[4], walk[5]
+    larger = (outer.larger, outer.larger_start)
     depth = 0
     begin_node(walk, tensors, 0, nodes, under, bounds, grid.relevant)
     while depth >= 0:
         t = tensors[nodes - 1 - depth]
         at[depth] = 0
         for r in range(grid.stride.shape[0]):
-            at[depth] += grid.stride[r] * walk[0][depth, r]
+            at[depth] += grid.stride[r] * extent[depth, r]
         lists.used[2] += 1
         for v in range(machine.ports):
             load[depth + 1, v] = load[depth, v]
         cost, bits = node_price(outer, machine, t, at[depth], below[t], load[depth + 1])
         room[depth + 1] = room[depth] - bits
         fits = room[depth + 1] >= -1e-9 * machine.capacity[1]
+        rest = energy[depth]
+        for d in range(depth + 1, nodes):
+            rest += outer.least[tensors[nodes - 1 - d]]
+        if grown[depth] == 0:
+            grows = below[t, 3] > 0.0
+            # A tile changes with its own ranks only: no room now, no room with more trips. Stored
+            # as the tile inside says, it is no smaller where it grows.
+            roomy[depth] = fits or (grows and below[t, 0] < 0)
+            if not grows or rest + least_grown(tables[1], t, at[depth], below[t]) >= limit:
+                grown[depth] = -1
         if fits:
             energy[depth + 1] = energy[depth] + cost
-            rest = energy[depth + 1]
-            for d in range(depth + 1, nodes):
-                rest += outer.least[tensors[nodes - 1 - d]]
-            if dominated(lists.energy, lists.load, first, lists.used[0], rest, load[depth + 1]):
+            rest += cost
+            if rest >= limit or dominated(
+                lists.energy, lists.load, first, lists.used[0], rest, load[depth + 1]
+            ):
                 lists.used[3] += 1
             elif depth < nodes - 1:
                 depth += 1
                 begin_node(walk, tensors, depth, nodes, under, bounds, grid.relevant)
                 continue
+            elif asking:
+                return True
             else:
                 for d in range(nodes):
                     tile[tensors[nodes - 1 - d]] = at[d]
                 insert_entry(lists, first, energy[depth + 1], load[depth + 1], tile, row)
         while depth >= 0:
-            # A tile does not change with its irrelevant trips: no room now, no room then.
-            if fits and next_node(walk, depth, under, bounds, grid.div):
-                break
             t = tensors[nodes - 1 - depth]
-            if below[t, 3] > 0.0 and next_growth(walk, depth, under, bounds, grid, larger, t):
+            grows = roomy[depth] and grown[depth] >= 0
+            if grows and next_growth(walk, depth, under, bounds, grid, larger, t):
                 break
-            fits = True
+            if roomy[depth] and next_node(walk, depth, under, bounds, grid, t):
+                break
             depth -= 1
     tile[:] = -1
+    return False
 
 
 @compiled
@@ -244,8 +177,10 @@ def may_stand_below(order, nodes, under, below, relevant, run):  # type: ignore[
 
 
 @compiled
-def fill_list(grid, outer, machine, orders, starts, mask, base, full, below, run, lists):  # type: ignore[no-untyped-def]
-    """Append the Pareto list of level 1's placements around the base tile to the store.
+def fill_list(grid, tables, machine, orders, starts, mask, base, full, below, run, limit, lists):  # type: ignore[no-untyped-def]
+    """Append the Pareto list of level 1's placements around the base tile to the store, up to a
+    limit of energy [pJ]. Where tensors grow, an order is walked at loose prices first, at which
+    they need not: if nothing stays below the limit there, nothing does.
 
     `below` (T, 4): sub-grid index of the tile inside a tensor's own (-1: none), dense accesses of
     the compute units, instances of level 1, and whether the tensor grows.
@@ -258,39 +193,35 @@ def fill_list(grid, outer, machine, orders, starts, mask, base, full, below, run
     first = lists.used[0]
     room = np.zeros(tensors + 1)
     room[0] = machine.capacity[1]
-    if smallest_bits(grid.stride, outer, orders[starts[mask]], base, below) > room[0] * (
+    if smallest_bits(grid.stride, tables[0], orders[starts[mask]], base, below) > room[0] * (
         1.0 + 1e-9
     ):
         return first
-    walk = (
-        np.zeros((tensors, ranks), dtype=np.int64),
-        np.zeros((tensors, ranks), dtype=np.bool_),
-        np.zeros((tensors, ranks), dtype=np.bool_),
-        np.zeros(tensors, dtype=np.int64),
-        np.zeros(tensors, dtype=np.int64),
-    )
     sums = (np.zeros(tensors + 1), room)
     load = np.zeros((tensors + 1, machine.ports))
     tile = np.full(tensors, -1, dtype=np.int64)
-    scratch, wide = (walk, sums, load, tile), base.copy()
+    scratch, wide = (new_walk(tensors, ranks), sums, load, tile), base.copy()
     if run[0] >= 0 and not widen(grid, base, run[1], full, wide):
         return first
-    bounds = (base, wide, full)
+    bounds, grows = (base, wide, full), below[:, 3].max() > 0.0
+    loose = (tables[1], tables[1])
     for row in range(starts[mask], starts[mask + 1]):
-        order = orders[row]
-        nodes = count_nodes(order)
+        nodes, order = count_nodes(orders[row]), (row, orders[row])
         for under in range(1 if run[0] >= 0 else 0, nodes + 1 if run[0] >= 0 else 1):
-            if may_stand_below(order, nodes, under, below, grid.relevant, run):
-                walk_order(
-                    grid, outer, machine, (row, order), under, bounds, below, scratch, lists, first
-                )
+            if not may_stand_below(order[1], nodes, under, below, grid.relevant, run):
+                continue
+            where = (order, under, bounds, below)
+            ask, take = (first, limit, True), (first, limit, False)
+            if not grows or walk_order(grid, loose, machine, where, scratch, lists, ask):
+                walk_order(grid, tables, machine, where, scratch, lists, take)
     sort_entries(lists, first, lists.used[0])
     return first
 
 
 @compiled
-def list_of(grid, outer, machine, orders, starts, mask, base, full, below, run, lists):  # type: ignore[no-untyped-def]
-    """The slot of the Pareto list for a base tile, made when it is asked for the first time.
+def list_of(grid, tables, machine, orders, starts, mask, base, full, below, run, limit, lists):  # type: ignore[no-untyped-def]
+    """The slot of the Pareto list for a base tile, made when it is asked for up to a higher limit
+    of energy than before.
 
     The list of a growing tensor depends on the tile inside its own, or where there is none on the
     dense accesses of the compute units.
@@ -307,16 +238,20 @@ def list_of(grid, outer, machine, orders, starts, mask, base, full, below, run, 
             if key[4 + t] < 0:
                 key[4 + t] = -2 - int(grid.total / below[t, 1])
     slot = find_slot(lists)
-    if lists.length[slot] >= 0:
+    if lists.length[slot] >= 0 and lists.limit[slot] >= limit:
         return slot
     if lists.used[1] * 2 > lists.keys.shape[0] or lists.used[0] * 2 > lists.energy.shape[0]:
         lists.length[:] = -1
         lists.used[0] = 0
         lists.used[1] = 0
         slot = find_slot(lists)
-    begin = fill_list(grid, outer, machine, orders, starts, mask, base, full, below, run, lists)
-    lists.keys[slot] = key
+    if lists.length[slot] < 0:
+        lists.keys[slot] = key
+        lists.used[1] += 1
+    begin = fill_list(
+        grid, tables, machine, orders, starts, mask, base, full, below, run, limit, lists
+    )
     lists.begin[slot] = begin
     lists.length[slot] = lists.used[0] - begin
-    lists.used[1] += 1
+    lists.limit[slot] = limit
     return slot
