@@ -100,23 +100,30 @@ def _check_rules(accelerator: AcceleratorModel) -> None:
 
 
 def _tile_bits(accelerator: AcceleratorModel) -> TileBits:
+    """Bits of tiles, the same at every level; with a memory, for searches ask more than once."""
     operator = accelerator.operator
     (_, coding, _, _, _) = accelerator.model_tables
     names = operator.rank_names
     sizes = np.array([operator.ranks[name] for name in names], dtype=np.int64)
     reach = [_reach(tensor, names) for tensor in operator.tensors]
 
+    known: dict[tuple[int, bytes], dict[int, FloatArray]] = {}
+
     def bits(t: int, _: int, formats: IntArray, extents: IntArray) -> FloatArray:
-        clipped = np.minimum(extents, sizes)
-        box = (clipped - 1) @ reach[t] + 1
-        word = float(accelerator.word_bits[t])
-        out = np.zeros((len(formats), len(extents), 2))
-        for row, code in enumerate(formats):
-            if code == 0:
-                out[row, :, 1] = box.prod(axis=1) * word
-                continue
-            ids = np.full(len(box), code, dtype=np.int64)
-            out[row, :, 0], out[row, :, 1] = tile_bits(coding[0][t], ids, box, coding[1][t], word)
+        rows = known.setdefault((t, extents.tobytes()), {})
+        new = [code for code in formats.tolist() if code not in rows]
+        if new:
+            box = (np.minimum(extents, sizes) - 1) @ reach[t] + 1
+            rows.update(zip(new, encoded(t, new, box), strict=True))
+        return np.stack([rows[code] for code in formats.tolist()])
+
+    def encoded(t: int, codes: list[int], box: IntArray) -> FloatArray:
+        ids, word = np.repeat(codes, len(box)), float(accelerator.word_bits[t])
+        boxes = np.tile(box, (len(codes), 1))
+        pair = tile_bits(coding[0][t], ids, boxes, coding[1][t], word)
+        out = np.stack(pair, axis=-1).reshape(len(codes), len(box), 2)
+        plain = np.array(codes) == 0
+        out[plain, :, 0], out[plain, :, 1] = 0.0, box.prod(axis=1) * word
         return out
 
     return bits

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from evaluators.evaluation import CostTerms
+from spaces.compiled import compiled
 
 BoolArray = NDArray[np.bool_]
 
@@ -59,10 +60,20 @@ def _dominance(terms: CostTerms, tensor: int, formats: int, reads_all: bool) -> 
     bits = terms.tile_bits(tensor, 0, ids, _tiles(terms, tensor))
     prices = bits @ _bit_prices(terms, reads_all).T
     cheap = terms.decode_pj[tensor, ids]
-    for row, code in enumerate(ids):
-        as_cheap = (prices[row] <= prices * (1.0 + SAME)).all(axis=(1, 2))
-        table[code, 1:] = as_cheap & (cheap[row] <= cheap)
+    _compare(prices.reshape(len(ids), -1), cheap, table[1:, 1:])
     return table
+
+
+@compiled
+def _compare(prices, cheap, out):  # type: ignore[no-untyped-def]
+    """Write where format i has no price above that of j, from prices (f, k) and decoding (f,)."""
+    for i in range(prices.shape[0]):
+        for j in range(prices.shape[0]):
+            out[i, j] = cheap[i] <= cheap[j]
+            for k in range(prices.shape[1]):
+                if prices[i, k] > prices[j, k] * (1.0 + SAME):
+                    out[i, j] = False
+                    break
 
 
 def _bit_prices(terms: CostTerms, reads_all: bool) -> NDArray[np.float64]:

@@ -29,7 +29,7 @@ from strategies.exact.grid import IntArray
 from strategies.exact.incumbents import Incumbents
 from strategies.exact.mapping_builder import build_mappings
 from strategies.exact.plans import Doubt, plan_of
-from strategies.exact.prices import Choices, remember_tiles
+from strategies.exact.prices import Choices
 from strategies.exact.search_result import OBJECTIVES, SearchResult, objective_values
 from strategies.exact.stages import Stage, add_stages, stages_of
 from strategies.exact.sweep import MapSpace, Sweep, sweep
@@ -118,7 +118,7 @@ class _Search:
     """Sweeps over parts of the space, until none is left that could win."""
 
     def __init__(self, terms: CostTerms, objective: str, space: MapSpace, deadline: float) -> None:
-        self._terms = remember_tiles(terms)
+        self._terms = terms
         self._objective = objective
         self._mode = OBJECTIVES[objective]
         self._space = space

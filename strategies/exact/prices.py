@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -89,22 +88,6 @@ class FormatTable(NamedTuple):
 
 
 Choices = tuple[tuple[tuple[int, ...], ...], ...]
-
-
-def remember_tiles(terms: CostTerms) -> CostTerms:
-    """The cost terms with a memory of tile sizes: parts of a search ask for the same tiles."""
-    known: dict[tuple[int, int, int, int], tuple[IntArray, FloatArray]] = {}
-
-    def bits(t: int, level: int, formats: IntArray, extents: IntArray) -> FloatArray:
-        shape, codes = id(extents), formats.tolist()
-        new = [code for code in codes if (t, level, code, shape) not in known]
-        if new:
-            found = terms.tile_bits(t, level, np.array(new), extents)
-            for code, row in zip(new, found, strict=True):
-                known[t, level, code, shape] = extents, row
-        return np.stack([known[t, level, code, shape][1] for code in codes])
-
-    return replace(terms, tile_bits=bits)
 
 
 def build_costs(
