@@ -11,12 +11,12 @@ are, which Hydra's own `instantiate` does not do for data classes. Understood: `
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from spaces.validation import FieldError, nearest
 from strategies.problem import Problem
@@ -44,6 +44,7 @@ def instantiate(config: Any, key: str = "config", **arguments: Any) -> Any:
     node = config if OmegaConf.is_config(config) else OmegaConf.create(config)
     plain = OmegaConf.to_container(node, resolve=True)
     check_targets(plain, key, frozenset(arguments))
+    check_given(plain, key, OmegaConf.missing_keys(node._get_root()))
     return _build(plain, key, arguments)
 
 
@@ -110,6 +111,26 @@ def check_targets(node: Any, key: str, given: frozenset[str] = frozenset()) -> N
         if "_target_" in mapping:
             target = resolve_target(mapping["_target_"], path)
             _check_arguments(target, mapping, path, given if path == key else frozenset())
+
+
+def check_given(node: Any, key: str, missing: Iterable[str] = ()) -> None:
+    """Raise ValueError for a value below the node that is still to be given (`???`).
+
+    Args:
+        node: Plain data.
+        key: Dotted name of the node.
+        missing: Dotted names by which a user may give the missing values.
+
+    >>> check_given({"hardware": {"path": "???"}}, "evaluator", ["hardware.path"])
+    Traceback (most recent call last):
+    ValueError: hardware.path: needs a value, write hardware.path=...
+    """
+    for path, mapping in _mappings(node, key):
+        for name, value in mapping.items():
+            if value == MISSING:
+                place = f"{path}.{name}"
+                place = next((key for key in missing if place.endswith(f".{key}")), place)
+                raise ValueError(f"{place}: needs a value, write {place}=...")
 
 
 def resolve_target(name: Any, key: str) -> Any:

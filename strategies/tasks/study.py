@@ -306,9 +306,16 @@ def earlier_designs(setup: Setup) -> Columns:
 
 
 def free_name(config: DictConfig) -> str:
-    """The given name, or one made of what differs from the defaults, with a number if taken."""
+    """The given name, or one made of what differs from the defaults, with a number if taken.
+
+    Raises:
+        UserError: When the given name cannot name a folder in `out_dir`.
+    """
     if config.name:
-        return str(config.name)
+        name = str(config.name)
+        if name in (".", "..") or Path(name).name != name:
+            raise UserError(f"name: must be a folder's name without a path, got {name!r}")
+        return name
     stem = default_name(task_overrides(), int(config.seed))
     name, count = stem, 1
     while (Path(str(config.out_dir)) / name).exists():

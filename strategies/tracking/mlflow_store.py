@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 5.0
 _DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
+_SCHEMES = "sqlite postgresql mysql mssql http https databricks uc file".split()
+"""Of the URIs that MLflow tracks to, folders apart; `databricks-uc` counts as `databricks`."""
+
 _SCHEMA_LOCK = 7_366_112
 """Key of the PostgreSQL advisory lock; any number that all processes agree on."""
 _ENVIRONMENT = {
@@ -58,7 +61,12 @@ def check_store(uri: str) -> None:
             raise TrackingError(f"tracking.uri: {path} cannot be written")
         return
     parts = urlsplit(uri)
-    scheme = parts.scheme.split("+")[0]
+    scheme = parts.scheme.split("+")[0].split("-")[0]
+    if scheme and scheme not in _SCHEMES:
+        known = ", ".join(f"{name}://" for name in _SCHEMES)
+        raise TrackingError(
+            f"tracking.uri: must begin with {known} or name a folder, got {redacted(uri)}"
+        )
     if parts.hostname and scheme in _DEFAULT_PORTS:
         address = (parts.hostname, parts.port or _DEFAULT_PORTS[scheme])
         try:

@@ -131,6 +131,8 @@ def test_resuming_an_unknown_study_lists_the_known_ones(configure) -> None:
         ("seed=-1", "seed: must be a whole number >= 0, got -1"),
         ("objective.metrics=[speed]", "'speed' is no metric of the evaluator"),
         ("strategy._target_=os.system", "strategy._target_: must begin with"),
+        ("evaluator.path=???", "^evaluator.path: needs a value, write evaluator.path=...$"),
+        ("name=a/b", "name: must be a folder's name without a path, got 'a/b'"),
         ("evaluator.path=nowhere.py", "evaluator.path: 'nowhere.py' is not a file"),
         ("evaluator.function=cost", "has no function 'cost'; it has evaluate"),
     ],

@@ -233,6 +233,11 @@ def test_a_store_that_breaks_does_not_end_the_study(
     assert len(child_runs(tracked.client)) == 25
 
 
+def test_a_store_of_another_kind_is_refused_without_its_password() -> None:
+    with pytest.raises(TrackingError, match=r"must begin with sqlite://.* got redis://me:\*\*\*@h"):
+        check_store("redis://me:secret@host/0")
+
+
 def test_a_server_that_is_down_is_one_line_at_once() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
