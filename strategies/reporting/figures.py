@@ -28,6 +28,8 @@ MAX_POINTS = 5000
 """Points drawn at most; a scatter plot of more says nothing more."""
 MAX_LINES = 200
 """Designs drawn in parallel coordinates: the best ones."""
+MAX_AXES = 8
+"""Parameters drawn in parallel coordinates: more of them cannot be read on a page."""
 
 
 def study_figures(result: StudyResult) -> dict[str, Figure]:
@@ -113,20 +115,24 @@ def hypervolume_figure(result: StudyResult) -> Figure:
 
 
 def parallel_coordinates_figure(result: StudyResult) -> Figure:
-    """The best trials as lines over parameters and objectives, coloured by the first objective."""
+    """The best trials as lines over parameters and objectives, the best darkest.
+
+    Of many parameters those are shown that go along most with the first objective.
+    """
     losses = result.losses[:, 0]
     chosen = np.argsort(losses)[: min(MAX_LINES, int(np.isfinite(losses).sum()))]
     batch = result.reader.trials([int(number) for number in np.sort(chosen)])
     order = np.argsort(-losses[np.sort(chosen)])  # the best is drawn last, on top
-    columns: dict[str, NDArray[np.float64]] = {}
-    labels: dict[str, tuple[str, str]] = {}
-    values_by_name = {
-        **batch.columns,
-        **{m: batch.evaluation.metrics[m] for m in result.goal.metrics},
-    }
-    for name, values in values_by_name.items():
-        columns[name], labels[name] = _unit_scale(values)
-    figure, axes = new_axes(f"The best {len(chosen)} feasible trials", "", "")
+    metrics = {name: batch.evaluation.metrics[name] for name in result.goal.metrics}
+    scaled = {name: _unit_scale(v) for name, v in {**batch.columns, **metrics}.items()}
+    shown = _telling(
+        {name: scaled[name][0] for name in batch.columns}, scaled[result.goal.metrics[0]][0]
+    )
+    columns = {name: scaled[name][0] for name in (*shown, *metrics)}
+    labels = {name: scaled[name][1] for name in columns}
+    some = f" ({len(shown)} of {len(batch.columns)} parameters)"
+    some = some if len(shown) < len(batch.columns) else ""
+    figure, axes = new_axes(f"The best {len(chosen)} feasible trials{some}", "", "")
     figure.set_size_inches(max(SIZE_IN[0], 1.1 * len(columns)), SIZE_IN[1])
     axes.grid(visible=False)
     table = np.stack(list(columns.values()), axis=1)
@@ -145,6 +151,19 @@ def parallel_coordinates_figure(result: StudyResult) -> Figure:
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_ylim(-0.15, 1.15)
     return figure
+
+
+def _telling(columns: Mapping[str, FloatArray], objective: FloatArray) -> list[str]:
+    """At most `MAX_AXES` parameters, those most correlated with the objective, in their order."""
+    if len(columns) <= MAX_AXES:
+        return list(columns)
+    centred = objective - objective.mean()
+    weight = {}
+    for name, values in columns.items():
+        spread = float(values.std())
+        weight[name] = abs(float(centred @ values)) / spread if spread > 0 else -1.0
+    kept = sorted(columns, key=lambda name: -weight[name])[:MAX_AXES]
+    return [name for name in columns if name in kept]
 
 
 def _unit_scale(values: NDArray[np.generic]) -> tuple[FloatArray, tuple[str, str]]:
@@ -180,7 +199,7 @@ def breakdown_figure(parts: Mapping[str, Mapping[str, float]], unit: str, title:
     axes.set_yticks(range(len(parts)), list(parts))
     axes.invert_yaxis()
     figure.set_size_inches(SIZE_IN[0], max(2.5, 0.42 * len(parts) + 1.4))
-    axes.legend(frameon=False, fontsize=8, loc="best")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import colormaps
@@ -17,6 +18,10 @@ Colour = tuple[float, float, float, float]
 
 PANELS_ACROSS = 3
 """More panels go into further rows, so that the words in them stay readable on a page."""
+
+
+TITLE_CHARACTERS_PER_IN = 13
+"""At the size of the title; longer ones are broken."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +67,18 @@ def heat_map_figure(heat_map: HeatMap) -> Figure:
     if any(isinstance(value, str) for value in colours):
         swatches = [Patch(color=colour, label=value) for value, colour in colours.items()]
         figure.legend(handles=swatches, loc="outside right upper", fontsize=8)
-    words = any(isinstance(row[heat_map.number], str) for row in heat_map.rows)
-    unit = "" if words else ", %"
-    figure.suptitle(f"{heat_map.colour} (in the cells: {heat_map.number}{unit})", fontsize=9)
+    figure.suptitle(
+        "\n".join(wrap(_title(heat_map), int(TITLE_CHARACTERS_PER_IN * width))), fontsize=9
+    )
     return figure
+
+
+def _title(heat_map: HeatMap) -> str:
+    """What colours and numbers mean, once where they mean the same."""
+    words = any(isinstance(row[heat_map.number], str) for row in heat_map.rows)
+    content = heat_map.number if words else f"{heat_map.number}, %"
+    same = heat_map.colour == heat_map.number
+    return content if same else f"{heat_map.colour} (in the cells: {content})"
 
 
 def _values(heat_map: HeatMap, column: str) -> list[Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 5.0
 _DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
-_SCHEMES = "sqlite postgresql mysql mssql http https databricks uc file".split()
+_SCHEMES = ["sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "uc", "file"]
 """Of the URIs that MLflow tracks to, folders apart; `databricks-uc` counts as `databricks`."""
 
 _SCHEMA_LOCK = 7_366_112
