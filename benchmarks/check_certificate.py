@@ -6,32 +6,33 @@ Builds the problem anew, prices the certified mapping with the evaluator, recomp
 the space, compares value, bound and gap, and then tries to refute the bound: small spaces are
 enumerated literally, which is a proof; larger ones are attacked by descents through neighbouring
 mappings, from the certified one and from random ones, MAPPINGS of them in all. No mapping may be
-valid, inside the space and cheaper than the bound. No code is shared with the search. The problem
-is a plain matrix product: sizes by rank, a file of conf/hardware, densities as tensor -> [model,
-density], and formats as tensor -> [format, ...]. The exit status is 1 if anything is wrong.
+valid, inside the space and cheaper than the bound. No code is shared with the search. A study with
+`strategy=exact` writes its certificate to `artifacts/designs/certificate.json`; the problem stands
+in it whole (see `evaluators.accelerator.priced_design.problem_of`). The exit status is 1 if
+anything is wrong.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import comb, factorial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from evaluators.accelerator.priced_design import accelerator_of
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
-from evaluators.evaluation import MODEL_VERSION, Evaluation
-from spaces.formats.compression_format import UNCOMPRESSED
+from evaluators.evaluation import MODEL_VERSION, CostTerms, Evaluation
 from spaces.formats.format_grammar import parse_format
-from spaces.hardware_config import build_hardware
-from spaces.sparsity.sparsity import DensitySpec
-from spaces.workloads.workload import matmul
+from spaces.mappings.design_file import design_from_data
+from spaces.mappings.loop_nest import BYPASS, MappingBatch
 from tests.strategies.mapping_attack import Attack, as_batch
 from tests.strategies.mapping_oracle import all_costs, size_of_enumeration
 
@@ -40,21 +41,51 @@ ENUMERATED = 2e6
 """Spaces up to this many mappings are enumerated."""
 
 
-def build_evaluator(problem: dict[str, Any], stationarity: str) -> SparseAccelerator:
-    """The evaluator that a certificate's problem names."""
-    config: Any = OmegaConf.to_container(OmegaConf.load(problem["hardware"]))
-    config.pop("_target_")
-    operator = matmul("certified", problem["sizes"])
-    names = {t.name: [d.name for d in t.dimensions] for t in operator.tensors}
-    return SparseAccelerator(
-        operator,
-        build_hardware(**config),
-        densities={t: DensitySpec(*spec) for t, spec in problem.get("densities", {}).items()},
-        formats={
-            t: (UNCOMPRESSED, *(parse_format(text, names[t]) for text in texts))
-            for t, texts in problem.get("formats", {}).items()
-        },
-        stationarity=stationarity,
+@dataclass(frozen=True)
+class CertifiedProblem(SparseAccelerator):
+    """The evaluator of a certificate's problem; formats that are not offered are not feasible.
+
+    Attributes:
+        offered: Tensor -> level -> format ids.
+        one_format: Tensors with one format on all levels that keep them.
+    """
+
+    offered: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
+    one_format: Sequence[str] = ()
+
+    def evaluate(self, designs: MappingBatch) -> Evaluation:
+        found = super().evaluate(designs)
+        good = np.ones(len(designs), dtype=bool)
+        for t, tensor in enumerate(self.operator.tensors):
+            ids, kept = designs.format_id[:, t], designs.keep_at[:, t] != BYPASS
+            for level, name in enumerate(self.hardware.level_names):
+                allowed = self.offered[tensor.name][name]
+                good &= np.isin(ids[:, level], allowed) | ~kept[:, level]
+            if tensor.name in self.one_format:
+                good &= ((ids == ids[:, :1]) | ~kept).all(axis=1)
+        broken = {**found.violations, "not_offered": np.where(good, 0.0, 1.0)}
+        return replace(found, violations=broken)
+
+    def cost_terms(self) -> CostTerms:
+        offered = (self.offered[tensor.name] for tensor in self.operator.tensors)
+        levels = self.hardware.level_names
+        choices = tuple(tuple(tuple(row[name]) for name in levels) for row in offered)
+        return replace(super().cost_terms(), format_choices=choices)
+
+
+def build_evaluator(problem: dict[str, Any]) -> CertifiedProblem:
+    """The evaluator that a certificate's problem describes."""
+    part = accelerator_of(design_from_data(problem["design"]))
+    dimensions = {t.name: [d.name for d in t.dimensions] for t in part.operator.tensors}
+    formats = {
+        tensor: tuple(parse_format(text, dimensions[tensor]) for text in texts)
+        for tensor, texts in problem["formats"].items()
+    }
+    settings = {name: getattr(part, name) for name in part.__dataclass_fields__}
+    return CertifiedProblem(
+        **{**settings, "formats": formats},
+        offered=problem["offered"],
+        one_format=problem["one_format"],
     )
 
 
@@ -65,7 +96,7 @@ def objective(name: str, found: Evaluation) -> NDArray[np.float64]:
     return np.where(found.feasible, value, np.inf)
 
 
-def count_mappings(evaluator: SparseAccelerator, space: dict[str, Any]) -> int:
+def count_mappings(evaluator: CertifiedProblem, space: dict[str, Any]) -> int:
     """Tilings x loop orders x places x formats of the stated space, counted from the hardware."""
     hardware, ranks = evaluator.hardware, evaluator.operator.ranks
     levels, slots = len(hardware.levels), len(hardware.levels) + len(hardware.axes)
@@ -73,7 +104,8 @@ def count_mappings(evaluator: SparseAccelerator, space: dict[str, Any]) -> int:
     for name in ranks:
         total *= sum(_factorisations(size, slots) for size in space["sizes"][name])
     for tensor in evaluator.operator.tensors:
-        total *= len(evaluator.formats_of(tensor.name)) ** levels
+        for ids in evaluator.offered[tensor.name].values():
+            total *= len(ids)
         for level in hardware.levels[1:]:
             may = level.may_keep is None or tensor.tensor_class in level.may_keep
             places = (len(ranks) + 1) * may + (tensor.tensor_class not in level.must_keep)
@@ -94,11 +126,13 @@ def _factorisations(size: int, slots: int) -> int:
     return ways
 
 
-def check_statement(evaluator: SparseAccelerator, statement: dict[str, Any]) -> list[str]:
+def check_statement(evaluator: CertifiedProblem, statement: dict[str, Any]) -> list[str]:
     """What contradicts itself or the evaluator."""
     value, bound = statement["value"], statement["lower_bound"]
     priced = evaluator.evaluate(as_batch(statement["mapping"]))
     faults = []
+    if statement["stationarity"] != evaluator.stationarity:
+        faults.append(f"its problem is of {evaluator.stationarity} stationarity")
     if statement["model_version"] != MODEL_VERSION:
         faults.append(f"it is of model {statement['model_version']}, this is {MODEL_VERSION}")
     if not priced.feasible[0]:
@@ -152,7 +186,7 @@ def refute(
 
 def check(statement: dict[str, Any], samples: int) -> tuple[list[str], str]:
     """What is wrong with a certificate (empty = nothing found), and how it was checked."""
-    evaluator = build_evaluator(statement["problem"], statement["stationarity"])
+    evaluator = build_evaluator(statement["problem"])
     faults = check_statement(evaluator, statement)
     best, tried, all_of_them = refute(evaluator, statement, samples)
     if best < statement["lower_bound"] * (1 - TOLERANCE):

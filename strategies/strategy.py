@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from evaluators.evaluation import Evaluation
 from spaces.space import Columns
@@ -34,6 +34,16 @@ class CertifyingStrategy(Strategy, Protocol):
     @property
     def gap(self) -> float:
         """(best - lower bound) / best; inf before anything is proven."""
+        ...
+
+
+@runtime_checkable
+class StatingStrategy(Strategy, Protocol):
+    """Optional capability: a certificate of what was proven, which others can check."""
+
+    @property
+    def statement(self) -> Mapping[str, Any]:
+        """JSON-serialisable, see `strategies.exact.certificate`; empty = nothing is proven yet."""
         ...
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluators.accelerator.bounds import compulsory_bound
-from evaluators.accelerator.evaluator_settings import evaluator_settings
+from evaluators.accelerator.priced_design import design_of
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
-from spaces.mappings.design_file import Design, design_to_yaml
+from spaces.mappings.design_file import design_to_yaml
 from spaces.mappings.loop_nest import MappingBatch
 from spaces.mappings.nest_text import loop_nest_text
 from spaces.workloads.workload import Operator, Tensor, TensorClass
@@ -90,17 +90,7 @@ def nest_of(part: SparseAccelerator, mapping: MappingBatch) -> str:
 
 def design_text(part: SparseAccelerator, mapping: MappingBatch) -> str:
     """A design file in YAML that `task=evaluate` prices to the same numbers."""
-    design = Design(
-        operator=part.operator,
-        hardware=part.hardware,
-        mapping=mapping,
-        formats={name: tuple(formats) for name, formats in part.formats.items()},
-        densities=part.densities,
-        precision=part.precision,
-        stationarity=part.stationarity,
-        evaluator=evaluator_settings(part),
-    )
-    return design_to_yaml(design)
+    return design_to_yaml(design_of(part, mapping))
 
 
 def energy_breakdown(

@@ -12,6 +12,7 @@ from typing import Any
 from evaluators.accelerator.decoder import NO_DECODER, Decoder
 from evaluators.accelerator.intersection import NO_OPTIMIZATION, SparseOptimization
 from evaluators.accelerator.model_report import explain_model
+from evaluators.accelerator.priced_design import problem_of
 from evaluators.accelerator.sparse_accelerator import SparseAccelerator
 from evaluators.accelerator.technology import Technology
 from evaluators.evaluation import CostTerms, Evaluation
@@ -42,6 +43,10 @@ class OperatorEvaluator:
         one_run = replace(self.part.operator, count=1, layers=())
         shown = explain_model((one_run,), (self.part,), (design,))
         return {**self.part.explain(design), **shown}
+
+    def problem_data(self, design: MappingBatch) -> Mapping[str, Any]:
+        """Everything that prices depend on, for a certificate, see `priced_design.problem_of`."""
+        return problem_of(self.part, self.cost_terms(), design)
 
     def cost_terms(self) -> CostTerms:
         """The structure of the cost, for exact searches, with the formats that the space offers."""

@@ -153,6 +153,21 @@ def mapping_columns(mapping: MappingBatch) -> dict[str, Any]:
     }
 
 
+def certificate_text(statement: dict[str, Any]) -> str:
+    """What a certificate says, in a few lines."""
+    space = statement["space"]
+    proven = "is the optimum" if statement["certified"] else f"has a gap of {statement['gap']:.3g}"
+    lines = [
+        f"{statement['objective']} {statement['value']:.10g} {proven}: "
+        f"no mapping of the space is below {statement['lower_bound']:.10g}",
+        f"space: {space['mapspace']}, {float(space['mappings']):.4g} mappings; "
+        f"{statement['visited']} joins of tilings looked at, {statement['pruned']} cut by a bound",
+        *(f"  covers {words}" for words in space["covers"]),
+        *(f"  excludes {words}" for words in space["excludes"]),
+    ]
+    return "\n".join(lines)
+
+
 def write_certificate(path: Path, statement: dict[str, Any]) -> None:
     """Write a certificate as indented JSON."""
     path.write_text(json.dumps(statement, indent=1) + "\n")

@@ -5,6 +5,7 @@ Nothing is written before everything has been built: a mistake in the configurat
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,7 +19,7 @@ from spaces.space import Columns
 from strategies.passwords import without_passwords
 from strategies.problem import Problem
 from strategies.reporting.study_result import StudyResult
-from strategies.strategy import StagedStrategy, StageRecord, Strategy
+from strategies.strategy import StagedStrategy, StageRecord, StatingStrategy, Strategy
 from strategies.tasks.instantiate import build_problem, instantiate, make_strategy
 from strategies.tasks.invocation import (
     ARTIFACTS,
@@ -39,6 +40,9 @@ from strategies.tuning.tuner import Observer, Tuner
 
 if TYPE_CHECKING:
     from strategies.tracking.tracking import MlflowTracker, TrackingSettings
+
+CERTIFICATE = "certificate.json"
+"""Among the designs of a study whose strategy proved something."""
 
 
 @runtime_checkable
@@ -91,7 +95,7 @@ def run(config: DictConfig) -> float | None:
             tuner.enqueue(earlier_designs(setup), {"warm_start": setup.config["warm_start"]})
         result = tuner.run()
         best = result.best_of(setup.problem.goal.metrics[0])
-        publish(setup, result, tracker, stages_of(strategy))
+        publish(setup, result, tracker, strategy)
         bundle(setup, tracker)
     show_tracking(setup, tracker)
     if setup.resumed and result.n_trials == earlier:
@@ -103,7 +107,7 @@ def run(config: DictConfig) -> float | None:
     return None if best is None else float(best.metrics[setup.problem.goal.metrics[0]])
 
 
-def stages_of(strategy: Strategy) -> Sequence[StageRecord]:
+def stages_of(strategy: Strategy | None) -> Sequence[StageRecord]:
     """What the stages of the search did; empty for strategies without stages."""
     return strategy.stages if isinstance(strategy, StagedStrategy) else ()
 
@@ -112,9 +116,10 @@ def publish(
     setup: Setup,
     result: StudyResult,
     tracker: MlflowTracker | None,
-    stages: Sequence[StageRecord] = (),
+    strategy: Strategy | None = None,
 ) -> None:
     """Write the artifacts of a study, hand them to the tracker, and show what was found."""
+    from strategies.exact.certificate import certificate_text
     from strategies.reporting.foreign_results import with_foreign
     from strategies.reporting.outcome import gather, write_outcome
     from strategies.reporting.printed_outcome import print_json, print_outcome
@@ -123,8 +128,16 @@ def publish(
     folder = setup.folder / ARTIFACTS
     findings = gather(setup.problem.space, setup.problem.evaluator, result)
     findings = with_foreign(findings, setup.config.get("foreign"), result)
+    stages = stages_of(strategy)
     if stages:
         findings = replace(findings, tables={**findings.tables, TITLE: stage_rows(stages)})
+    if isinstance(strategy, StatingStrategy) and strategy.statement:
+        statement = dict(strategy.statement)
+        findings = replace(
+            findings,
+            texts={**findings.texts, "Certificate": certificate_text(statement)},
+            files={**findings.files, CERTIFICATE: json.dumps(statement, indent=1)},
+        )
     free_memory()
     write_outcome(folder, findings, result, command_line())
     if tracker is not None:

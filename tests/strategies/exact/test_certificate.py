@@ -4,34 +4,60 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from benchmarks.check_certificate import build_evaluator, check, objective
+from evaluators.accelerator.priced_design import problem_of
+from evaluators.accelerator.sparse_accelerator import SparseAccelerator
+from spaces.formats.compression_format import UNCOMPRESSED
+from spaces.formats.format_grammar import parse_format
+from spaces.hardware_config import build_hardware
+from spaces.sparsity.sparsity import DensitySpec
+from spaces.workloads.workload import matmul
 from strategies.exact.certificate import certificate, write_certificate
 from strategies.exact.exact_search import exact_search
+from strategies.tasks import study
+from strategies.tasks.notebook import compose
 from tests.strategies.mapping_attack import as_batch
 
-HARDWARE = str(Path(__file__).parents[3] / "conf" / "hardware" / "edge.yaml")
-PROBLEM: dict[str, Any] = {
-    "sizes": {"M": 16, "K": 32, "N": 24},
-    "hardware": HARDWARE,
-    "densities": {"W": ["bernoulli", 0.4]},
-    "formats": {"W": ["B(K,N)"]},
-}
+HARDWARE = Path(__file__).parents[3] / "conf" / "hardware"
 Statement = dict[str, Any]
 
 
-def written(folder: Path, problem: Statement, stationarity: str, **given: Any) -> Statement:
+def accelerator(
+    stationarity: str,
+    sizes: Mapping[str, int] = MappingProxyType({"M": 16, "K": 32, "N": 24}),
+    sparse: bool = True,
+    hardware: str = "edge",
+) -> SparseAccelerator:
+    """A matrix product, its weights with zeros in a bitmap or not, if sparse."""
+    config: Any = OmegaConf.to_container(OmegaConf.load(HARDWARE / f"{hardware}.yaml"))
+    config.pop("_target_")
+    return SparseAccelerator(
+        matmul("certified", dict(sizes)),
+        build_hardware(**config),
+        densities={"W": DensitySpec("bernoulli", 0.4)} if sparse else {},
+        formats={"W": (UNCOMPRESSED, parse_format("B(K,N)", ["K", "N"]))} if sparse else {},
+        stationarity=stationarity,
+    )
+
+
+def written(folder: Path, part: SparseAccelerator, **given: Any) -> Statement:
     """The certificate of a search, through its file."""
-    terms = build_evaluator(problem, stationarity).cost_terms()
+    terms = part.cost_terms()
     mapspace = given.get("mapspace", "uneven")
     found = exact_search(terms, "edp", **given)
+    any_mapping = found.mapping or exact_search(terms, "edp").mapping
+    assert any_mapping is not None
+    problem = problem_of(part, terms, any_mapping)
     write_certificate(folder / "c.json", certificate(terms, found, mapspace, problem))
     read: Statement = json.loads((folder / "c.json").read_text())
     return read
@@ -39,7 +65,7 @@ def written(folder: Path, problem: Statement, stationarity: str, **given: Any) -
 
 @pytest.fixture(scope="module")
 def statement(tmp_path_factory: pytest.TempPathFactory) -> Statement:
-    return written(tmp_path_factory.mktemp("certificate"), PROBLEM, "explicit")
+    return written(tmp_path_factory.mktemp("certificate"), accelerator("explicit"))
 
 
 def test_a_true_certificate_passes(statement: Statement) -> None:
@@ -52,8 +78,8 @@ def test_a_true_certificate_passes(statement: Statement) -> None:
 
 
 def test_a_small_space_is_enumerated(tmp_path: Path) -> None:
-    small = {**PROBLEM, "sizes": {"M": 1, "K": 2, "N": 2}, "densities": {}, "formats": {}}
-    true = written(tmp_path, small, "implicit", mapspace="uneven_runs")
+    small = accelerator("implicit", {"M": 1, "K": 2, "N": 2}, sparse=False)
+    true = written(tmp_path, small, mapspace="uneven_runs")
     assert true["certified"]
     faults, method = check(true, samples=0)
     assert faults == []
@@ -64,14 +90,32 @@ def test_a_small_space_is_enumerated(tmp_path: Path) -> None:
 
 def test_padding_and_mapspace_are_part_of_the_statement(tmp_path: Path) -> None:
     given: Any = {"mapspace": "even", "padding": [[], [], [25, 27]]}
-    padded = written(tmp_path, PROBLEM, "implicit", **given)
+    padded = written(tmp_path, accelerator("implicit"), **given)
     assert padded["space"]["sizes"]["N"] == [24, 25, 27]
     assert check(padded, samples=1000)[0] == []
 
 
 def test_a_search_cut_short_states_its_gap(tmp_path: Path) -> None:
-    cut = written(tmp_path, PROBLEM, "explicit", time_limit=0.0)
+    cut = written(tmp_path, accelerator("explicit"), time_limit=0.0)
     assert not cut["certified"]
+
+
+def test_four_levels_are_certified(tmp_path: Path) -> None:
+    part = accelerator("explicit", hardware="tensor_core")
+    true = written(tmp_path, part)
+    assert true["certified"]
+    assert check(true, samples=3000)[0] == []
+
+
+def test_a_study_leaves_a_certificate_that_the_checker_accepts(tmp_path: Path) -> None:
+    words = ["+experiment=operator_mapping", "strategy=exact", "tracking=none", "quiet=true"]
+    study.run(compose([*words, f"out_dir={tmp_path}", "name=s"]))
+    artifacts = tmp_path / "s" / "artifacts"
+    statement = json.loads((artifacts / "designs" / "certificate.json").read_text())
+    assert statement["certified"]
+    assert statement["space"]["mapspace"] == "uneven_runs"
+    assert check(statement, samples=2000)[0] == []
+    assert "is the optimum: no mapping of the space" in (artifacts / "report.html").read_text()
 
 
 def altered(change: Callable[[Statement], None]) -> Callable[[Statement], Statement]:
@@ -88,7 +132,7 @@ def altered(change: Callable[[Statement], None]) -> Callable[[Statement], Statem
 def worse_mapping(statement: Statement) -> None:
     """A dearer mapping, priced truly, with a bound that is its value."""
     statement["mapping"]["format_id"][1] = [0, 0, 0]
-    evaluator = build_evaluator(statement["problem"], statement["stationarity"])
+    evaluator = build_evaluator(statement["problem"])
     priced = evaluator.evaluate(as_batch(statement["mapping"]))
     value = float(objective("edp", priced)[0])
     assert np.isfinite(value)
@@ -104,7 +148,7 @@ def lower_value(statement: Statement) -> None:
 
 
 def other_density(statement: Statement) -> None:
-    statement["problem"]["densities"]["W"][1] = 0.5
+    statement["problem"]["design"]["densities"]["W"] = 0.5
 
 
 @pytest.mark.parametrize(
@@ -120,6 +164,8 @@ def other_density(statement: Statement) -> None:
         (lambda s: s["space"].update(mappings="12"), "mappings, the certificate says 12"),
         (lambda s: s["space"].update(sizes={"M": [17], "K": [32], "N": [24]}), "outside the"),
         (other_density, "energy_pj is"),
+        (lambda s: s.update(stationarity="implicit"), "its problem is of explicit stationarity"),
+        (lambda s: s["problem"]["offered"]["W"].update(DRAM=[0]), "is not feasible"),
         (worse_mapping, "below the bound"),
     ],
 )
