@@ -16,6 +16,9 @@ ARTIFACTS = "artifacts"
 FAILED_JOBS = "failed_jobs.txt"
 """In the folder of a sweep: a line per job that failed."""
 
+CHOICE_CHARACTERS, NAME_CHARACTERS = 40, 100
+"""Of a choice, and of all of them, in the name of a study; the seed is never cut off."""
+
 HOW_TO_RUN = frozenset(
     {
         "task",
@@ -38,6 +41,8 @@ def default_name(overrides: Sequence[str], seed: int) -> str:
 
     >>> default_name(["+experiment=llama_decode", "hardware=cloud", "tracking=none"], 3)
     'llama_decode-hardware_cloud-seed_3'
+    >>> default_name(["workload.path=/models/tiny/config.json"], 0)
+    'workload.path_config.json-seed_0'
     """
     parts: list[str] = []
     for override in overrides:
@@ -45,9 +50,9 @@ def default_name(overrides: Sequence[str], seed: int) -> str:
         if key == "experiment":
             parts.insert(0, value)
         elif key.split(".")[0] not in HOW_TO_RUN | {"seed", "name"}:
-            parts.append(f"{key}={value}")
-    text = "-".join([*(parts or ["study"]), f"seed={seed}"])
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)[:120]
+            parts.append(f"{key}={Path(value).name or value}"[:CHOICE_CHARACTERS])
+    text = f"{'-'.join(parts or ['study'])[:NAME_CHARACTERS]}-seed={seed}"
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)
 
 
 def task_overrides() -> list[str]:

@@ -157,7 +157,7 @@ def bundle(setup: Setup, tracker: MlflowTracker | None) -> None:
     if tracker is not None:
         tracker.add_artifacts(path)
     if not setup.config["quiet"]:
-        print(f"bundle: {path} (check: python run.py task=reproduce study={path})")
+        print(f"bundle: {path}\n  check it: python run.py task=reproduce study={path}")
 
 
 def show_tracking(setup: Setup, tracker: MlflowTracker | None) -> None:

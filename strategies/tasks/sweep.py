@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from strategies.reporting.comparison import Comparison
 from strategies.reporting.comparison_figures import fronts_figure, plotly_fronts
 from strategies.reporting.figures import PALETTE, SIZE_IN, new_axes, save_figures
-from strategies.reporting.terminal import Rows
+from strategies.reporting.terminal import Rows, cell_text
 from strategies.tasks.compare import compared, show, volume
 from strategies.tasks.invocation import command_line
 from strategies.tasks.recorded_study import RecordedStudy, Subject, known_studies, study_in
@@ -137,9 +137,9 @@ def seed_rows(
         cells: dict[str, Any] = {**dict(key), "seeds": len(rows)}
         for name in rows[0]:
             values = np.array([v for row in rows if (v := row.get(name)) is not None])
-            cells[name] = f"{values.mean():.4g}" if len(values) else ""
+            cells[name] = cell_text(float(values.mean())) if len(values) else ""
             if len(values) > 1:
-                cells[name] += f" ± {values.std(ddof=1):.2g}"
+                cells[name] += f" ± {cell_text(float(f'{values.std(ddof=1):.2g}'))}"
         table.append(cells)
     return table
 

@@ -163,3 +163,10 @@ def test_a_failing_function_fails_its_trials_only(configure, tmp_path, capsys) -
 )
 def test_names_say_what_differs(overrides, name) -> None:
     assert study.default_name(overrides, 0) == name
+
+
+def test_a_long_name_keeps_its_seed() -> None:
+    overrides = ["space.definitions={x: {low: 0, high: 9}}", *(f"key_{i}=value" for i in range(20))]
+    names = [study.default_name(overrides, seed) for seed in (0, 1)]
+    assert [name[-7:] for name in names] == ["-seed_0", "-seed_1"]
+    assert max(map(len, names)) <= 120

@@ -128,6 +128,8 @@ def test_deviation_over_seeds_is_the_sample_one() -> None:
     settings = [{"seed": "0", "hardware": "edge"}, {"seed": "1", "hardware": "edge"}]
     (row,) = seed_rows(settings, [{"best": 1.0}, {"best": 3.0}])
     assert row == {"hardware": "edge", "seeds": 2, "best": "2 ± 1.4"}
+    (row,) = seed_rows(settings, [{"best": 1600.0}, {"best": 2000.0}])
+    assert row["best"] == "1800 ± 280"
 
 
 def test_a_job_with_a_mistake_does_not_keep_the_others_from_running(tmp_path) -> None:
