@@ -14,6 +14,7 @@ from strategies.pareto import hypervolume_history
 from strategies.reporting.figures import PALETTE, SIZE_IN, new_axes
 from strategies.reporting.study_result import StudyResult
 from strategies.reporting.terminal import Rows
+from strategies.tuning.memory import left_out
 
 MAX_TRIALS = 2000
 """Trials that importances are estimated from at most, evenly spread."""
@@ -86,7 +87,9 @@ def importance_rows(result: StudyResult) -> Rows:
     objective whose best value so many trials share that there is no best tenth is left out.
     """
     import optuna
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+    with left_out("sklearn"):  # 70 MB that only Optuna's other evaluators need
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     numbers = np.flatnonzero(np.isfinite(result.losses).all(axis=1))

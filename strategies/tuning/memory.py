@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LARGE_BYTES = 1 << 20
 """Arrays from this size on are mapped on their own and returned when they are dropped."""
@@ -32,3 +35,16 @@ def free_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(ctypes.c_size_t(0))
+
+
+@contextmanager
+def left_out(package: str) -> Iterator[None]:
+    """Let imports of an optional package fail in the meantime, unless it is loaded already."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
