@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from spaces.validation import nearest
 from strategies.passwords import refuse_passwords
-from strategies.tasks.invocation import sweep_job
+from strategies.tasks.invocation import flags_first, sweep_job
 from strategies.tasks.user_errors import UserError, job_errors, one_line_errors
 
 TASKS = {
@@ -55,6 +55,7 @@ def main() -> None:
     """Entry point: a user's mistake ends in one line and a non-zero exit status."""
     with one_line_errors(sys.argv[1:]):
         refuse_passwords(sys.argv[1:])
+        sys.argv[1:] = flags_first(sys.argv[1:])
         run()
 
 

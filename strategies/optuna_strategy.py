@@ -34,6 +34,9 @@ SamplerFactory = Callable[..., BaseSampler]
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
+ONE_OBJECTIVE = (optuna.samplers.CmaEsSampler,)
+"""Samplers that refuse several objectives, but only at their first proposal."""
+
 IGNORES_CONSTRAINTS = (optuna.samplers.CmaEsSampler,)
 """Samplers that learn from objectives alone; they are told a penalty for an infeasible point."""
 
@@ -70,6 +73,10 @@ class OptunaStrategy:
         self.batch_size = batch_size
         offered = {"space": problem.space, "evaluator": problem.evaluator, "seed": seed}
         self.sampler = make_sampler(sampler, offered)
+        n = len(problem.goal.objectives)
+        if n > 1 and isinstance(self.sampler, ONE_OBJECTIVE):
+            name = type(self.sampler).__name__
+            raise ValueError(f"strategy.sampler: {name} needs one objective, this study has {n}")
         self.study = open_study(self.sampler, problem.goal)
         self._pending: list[optuna.Trial] = []
         self._worst = np.full(len(problem.goal.objectives), -np.inf)

@@ -37,7 +37,7 @@ def test_list_shows_every_experiment() -> None:
 
 
 def test_the_users_own_function_is_tuned(tmp_path: Path) -> None:
-    example = ["--config-dir", "docs/examples", "+experiment=my_study", "budget.trials=15"]
+    example = ["+experiment=my_study", "--config-dir", "docs/examples", "budget.trials=15"]
     result = run(*example, "tracking=none", out=tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert "Pareto front" in result.stdout

@@ -55,6 +55,15 @@ def default_name(overrides: Sequence[str], seed: int) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)
 
 
+def flags_first(words: Sequence[str]) -> list[str]:
+    """The command line with flags before overrides: Hydra refuses flags between overrides.
+
+    >>> flags_first(["+experiment=mine", "--config-dir", "docs/examples", "seed=1"])
+    ['--config-dir', 'docs/examples', '+experiment=mine', 'seed=1']
+    """
+    return sorted(words, key=lambda word: "=" in word and not word.startswith("-"))
+
+
 def task_overrides() -> list[str]:
     """What the user wrote, as Hydra read it and without passwords; empty outside Hydra."""
     from hydra.core.hydra_config import HydraConfig

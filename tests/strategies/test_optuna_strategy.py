@@ -129,6 +129,11 @@ def test_a_sampler_factory_gets_what_it_names_and_its_stages_become_tags() -> No
     assert strategy.tags() == ()
 
 
+def test_a_sampler_for_one_objective_is_refused_for_two_before_any_trial() -> None:
+    with pytest.raises(ValueError, match="CmaEsSampler needs one objective, this study has 2"):
+        OptunaStrategy(CmaEsSampler(), bowl_problem())
+
+
 def test_what_is_no_sampler_is_refused() -> None:
     def not_a_sampler() -> BaseSampler:
         return 3  # type: ignore[return-value]
