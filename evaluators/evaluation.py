@@ -155,7 +155,8 @@ class CostTerms:
         output: Index of the output tensor.
         home: Level whose energies and ports level 0 of a tensor has: 0, or 1 where the tensor is
             resident there; its room is taken off `capacity_bits`; shape (T,).
-        elements: Elements of each tensor, shape (T,).
+        elements, nonzeros: Elements of each tensor and how many of them are non-zero on average,
+            shape (T,).
         word_bits: Dense bits per element, shape (T,); of the output: a partial sum's width, which
             every access to it carries but the last drain into level 0: that carries `final_bits`
             per payload word and is the only one that a format of the output applies to.
@@ -186,6 +187,7 @@ class CostTerms:
     output: int
     home: NDArray[np.int64]
     elements: FloatArray
+    nonzeros: FloatArray
     word_bits: FloatArray
     final_bits: float
     tile_bits: TileBits

@@ -1,4 +1,4 @@
-"""Physical quantities as people write them: 512KiB, 25.6GB/s, 1GHz, 28nm, 0.5pJ.
+"""Physical quantities as people write them: 512KiB, 25.6GB/s, 1GHz, 28nm, 0.5pJ, 160ms.
 
 Bytes are upper-case B, bits are lower-case b or the word "bit"; K, M, G are decimal, Ki, Mi, Gi
 binary. A plain number is taken in the unit the reader asks for.
@@ -16,7 +16,8 @@ _PREFIXES = {
 _NUMBER = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(.*?)\s*$")
 _DATA = re.compile(r"(k|K|M|G|T|Ki|Mi|Gi|Ti)?(B|b|bits?|bytes?)$")
 _FREQUENCY = {"Hz": 1.0, "kHz": 1e3, "KHz": 1e3, "MHz": 1e6, "GHz": 1e9}
-_ENERGY = {"fJ": 1e-3, "pJ": 1.0, "nJ": 1e3, "uJ": 1e6}
+_ENERGY = {"fJ": 1e-3, "pJ": 1.0, "nJ": 1e3, "uJ": 1e6, "mJ": 1e9, "J": 1e12}
+_TIME = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _LENGTH = {"nm": 1.0, "um": 1e3}
 
 Quantity = str | float | int | None
@@ -56,6 +57,15 @@ def energy_pj(value: Quantity, what: str = "energy") -> float:
     0.12
     """
     return _scaled(value, _ENERGY, what, "0.5pJ")
+
+
+def time_s(value: Quantity, what: str = "time") -> float:
+    """Seconds.
+
+    >>> time_s("160ms")
+    0.16
+    """
+    return _scaled(value, _TIME, what, "160ms")
 
 
 def length_nm(value: Quantity, what: str = "length") -> float:

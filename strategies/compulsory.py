@@ -10,11 +10,13 @@ from evaluators.evaluation import CostTerms
 def compulsory_costs(terms: CostTerms) -> tuple[float, float]:
     """Least energy [pJ] and cycles of one operator, whatever its mapping and its formats.
 
-    Every compute is made, and the payload of every operand (its non-zeros: no format stores fewer
-    bits) leaves the outermost level at least once::
+    Every compute is made, and the non-zeros of every operand (no format stores less) leave the
+    outermost level at least once, unless transfers are skipped between levels::
 
-        energy >= computes * least pJ + sum over operands payload bits * read pJ/bit
-        cycles >= max(computes * least cycles / all units, payload bits / outermost bandwidth)
+        energy >= computes * least pJ + sum over operands non-zeros * word bits * read pJ/bit
+        cycles >= max(computes * least cycles / all units, those bits / outermost bandwidth)
+
+    A tensor that stays on chip leaves its home instead, at that level's price.
 
     >>> from evaluators.accelerator.sparse_accelerator import SparseAccelerator
     >>> from spaces.hardware import ComputeUnit, Hardware, Level
@@ -32,14 +34,12 @@ def compulsory_costs(terms: CostTerms) -> tuple[float, float]:
         terms.leaf(np.ones((tensors, levels), dtype=bool), np.full(tensors, compressed))
         for compressed in (False, True)
     ]
-    bits = sum(_payload_bits(terms, t) for t in range(tensors) if t != terms.output)
-    energy = computes * min(leaf.compute_pj for leaf in leaves) + bits * terms.read_pj_per_bit[0]
+    operands = np.arange(tensors) != terms.output
+    bits = np.where(operands, terms.nonzeros * terms.word_bits, 0.0)
+    if terms.transfer_fraction is not None:
+        bits *= 0.0
+    energy = computes * min(leaf.compute_pj for leaf in leaves)
+    energy += float(bits @ terms.read_pj_per_bit[terms.home])
     busy = computes * min(leaf.compute_cycles for leaf in leaves) / units
-    return float(energy), float(max(busy, bits / terms.read_bits_per_cycle[0]))
-
-
-def _payload_bits(terms: CostTerms, tensor: int) -> float:
-    """Fewest payload bits of a whole tensor in any of the formats offered outermost."""
-    offered = np.array(terms.format_choices[tensor][0], dtype=np.int64)
-    whole = terms.rank_sizes[None, :]
-    return float(terms.tile_bits(tensor, 0, offered, whole)[:, 0, 1].min())
+    outermost = float(bits[terms.home == 0].sum())
+    return float(energy), float(max(busy, outermost / terms.read_bits_per_cycle[0]))

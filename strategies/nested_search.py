@@ -1,100 +1,60 @@
 """An inner search seen as an evaluator of the outer space.
 
 A trial of a model-level study sets the shared decisions. Once they are taken the parts of the model
-(its operators) separate: each has its own best mapping, found by an inner search over the part's
-cost terms. `NestedSearch` finds it, remembers it, and prices the sum, so that any strategy over the
-shared decisions sees an ordinary evaluator. Different parts are searched in different threads.
+(its operators) separate but for the goal: each offers its best mappings, found by an inner search
+over its cost terms, and one choice is made for all (`strategies.model_choice`). `NestedSearch`
+finds them, remembers them, and prices the sum, so that any strategy over the shared decisions sees
+an ordinary evaluator. Different parts are searched in different threads.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from evaluators.evaluation import CostTerms, Evaluation, StructuredEvaluator
-from spaces.mappings.dataflow import MappingRules
+from evaluators.evaluation import CostTerms, Evaluation, LeafTerms
 from spaces.mappings.loop_nest import MappingBatch
-from strategies.part_search import FormatChoices, FoundMappings, PartResult, PartSearch
+from spaces.mappings.mapping_goal import EDP, LATENCY, MEMORY_ENERGY, parse_goal
+from strategies.compulsory import compulsory_costs
+from strategies.model_choice import (
+    FRONT,
+    GOAL_METRICS,
+    ModelChoice,
+    Question,
+    Search,
+    Totals,
+    least_of_one,
+    least_sum,
+    least_within,
+)
+from strategies.model_front import TITLE as FRONT_TITLE
+from strategies.model_front import ModelFront, model_front
+from strategies.model_product import least_product
+from strategies.part_search import FormatChoices, FoundMappings, PartFront, PartResult, PartSearch
+from strategies.separable_model import Decisions, InnerSearch, SeparableModel
 
-Decisions = Mapping[str, Any]
-"""Shared decisions of one trial, by name."""
-
-
-class InnerSearch(Protocol):
-    """Finds the best mapping of one part."""
-
-    def __call__(
-        self, terms: CostTerms, objective: str, *, rules: MappingRules | None
-    ) -> FoundMappings:
-        """The best mapping for a goal (energy, latency or edp) under a dataflow's constraints."""
-        ...
-
-
-class SeparableModel(Protocol):
-    """A model whose parts are independent once the shared decisions are taken."""
-
-    @property
-    def parts(self) -> Sequence[StructuredEvaluator]:
-        """One evaluator per part."""
-        ...
-
-    @property
-    def problems(self) -> Sequence[Hashable]:
-        """What each part asks of the inner search; equal problems have equal answers."""
-        ...
-
-    def part_name(self, part: int) -> str:
-        """What users call a part."""
-        ...
-
-    def rules(self, part: int) -> MappingRules | None:
-        """Constraints on the mappings of one part; None = none."""
-        ...
-
-    def alternatives(self, decisions: Mapping[str, Any], part: int) -> Sequence[FormatChoices]:
-        """The format choices that one part may use under the shared decisions; the best counts."""
-        ...
-
-    def total(self, costs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Metrics of the model from the metrics of its parts."""
-        ...
-
-    def unrestricted(self, goal: str) -> Mapping[str, Any]:
-        """Decisions that offer everything at once, a bound on any choice of a few."""
-        ...
-
-    def formats_used(self, found: Sequence[Any]) -> Mapping[str, Sequence[str]]:
-        """Tensor class -> formats in use by the best designs of the parts, the most used first."""
-        ...
-
-    def comparisons(
-        self, decisions: Mapping[str, Any]
-    ) -> Mapping[str, Mapping[str, tuple[SeparableModel, Mapping[str, Any]]]]:
-        """Table title -> case -> (model, decisions) that users want to see side by side."""
-        ...
-
-    def comparison_rows(
-        self, cases: Mapping[str, tuple[Mapping[str, float], Sequence[Any]]]
-    ) -> Sequence[Mapping[str, Any]]:
-        """Rows of one such table from case -> (total metrics, best design of every part)."""
-        ...
-
-    def explain_parts(self, found: Sequence[Any]) -> Mapping[str, Any]:
-        """Breakdown of the model from the best design of every part."""
-        ...
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class NestedSearch:
     """Evaluator over shared decisions: the best mapping of every part is inside.
 
+    A decision `mapping_goal` says what the model's mappings minimise together, see
+    `spaces.mappings.mapping_goal`. Beside the model's totals the metrics are `goal_value` (in the
+    unit of the goal: pJ, s, J s), `goal_bound` (no mappings do better) and `goal_gap` (relative
+    distance of the two; 0 = certified).
+
     Args:
         model: The parts, and how their costs add up.
-        search: Finds the best mapping of one part.
+        search: Finds the best mappings of one part.
         threads: Parts searched at a time; the result does not depend on it. None = one per core.
     """
 
@@ -106,17 +66,31 @@ class NestedSearch:
         self.model = model
         self.search = search
         self.threads = threads or os.cpu_count() or 1
-        self._searches: dict[tuple[Hashable, str], PartSearch] = {}
+        self._searches: dict[tuple[Hashable, Question], PartSearch] = {}
+        self._compulsory: dict[Hashable, float] = {}
 
     def evaluate(self, designs: Mapping[str, Any]) -> Evaluation:
         """Total costs of n sets of shared decisions."""
-        results = self._solved([(self.model, row) for row in decision_rows(designs)])
-        totals = [self.model.total([r.metrics for r in parts]) for parts in results]
-        invalid = [sum(r.design is None for r in parts) for parts in results]
+        rows = decision_rows(designs)
+        found = self.choices(rows)
+        totals = [
+            self._metrics(choice, str(row["mapping_goal"]))
+            for row, choice in zip(rows, found, strict=True)
+        ]
+        invalid = [sum(part.design is None for part in choice.parts) for choice in found]
         return Evaluation(
             metrics={name: np.array([t[name] for t in totals], float) for name in totals[0]},
-            violations={"parts_without_valid_mapping": np.array(invalid, float)},
+            violations={
+                "parts_without_valid_mapping": np.array(invalid, float),
+                "over_budget": np.array([choice.excess for choice in found]),
+            },
         )
+
+    def _metrics(self, choice: ModelChoice, goal: str) -> dict[str, float]:
+        totals = self.model.total([part.metrics for part in choice.parts])
+        value = totals[GOAL_METRICS[parse_goal(goal).minimise]]
+        bound = value * (1.0 - choice.gap) if choice.gap < 1.0 else 0.0
+        return {**totals, "goal_value": value, "goal_bound": bound, "goal_gap": choice.gap}
 
     def explain(self, design: Mapping[str, Any]) -> Mapping[str, Any]:
         """Breakdown of one set of decisions: the model's own account of every part.
@@ -125,21 +99,54 @@ class NestedSearch:
             ValueError: If a part has no valid mapping; says which, and what excludes it.
         """
         (row,) = decision_rows(design)
-        results = self.parts_of(row)
-        obstacle = self._obstacle(results)
+        (choice,) = self.choices([row])
+        obstacle = self._obstacle(choice)
         if obstacle:
             raise ValueError(obstacle)
-        certified = all(result.certified for result in results)
-        parts = self.model.explain_parts([result.design for result in results])
-        return {"certified": certified, **parts}
+        parts = self.model.explain_parts([part.design for part in choice.parts])
+        metrics = self._metrics(choice, str(row["mapping_goal"]))
+        front = self.front(row)
+        certificate = {
+            "the mappings minimise": row["mapping_goal"],
+            "in": GOAL_METRICS[parse_goal(str(row["mapping_goal"])).minimise],
+            **{name: metrics[f"goal_{name}"] for name in ("value", "bound", "gap")},
+            "points of the model's front": front.extent,
+        }
+        tables = {"Certificate of the mappings": [certificate], FRONT_TITLE: front.table()}
+        return {
+            "certified": choice.certified,
+            **parts,
+            "tables": {**parts.get("tables", {}), **tables},
+            "files": {**parts.get("files", {}), "model_front.csv": front.csv()},
+        }
+
+    def pictures(self, design: Mapping[str, Any]) -> Mapping[str, Callable[[], Figure]]:
+        """The model's energy-latency front under one set of decisions, where there is one."""
+        (row,) = decision_rows(design)
+        (choice,) = self.choices([row])
+        front, metrics = self.front(row), self._metrics(choice, str(row["mapping_goal"]))
+        chosen = metrics["energy_pj"], metrics["latency_s"]
+        return {"model_front": lambda: front.figure(*chosen)} if len(front) > 1 else {}
+
+    def front(self, decisions: Decisions) -> ModelFront:
+        """Every trade of the model's energy against its latency under one set of decisions."""
+        model = self.model
+        (fronts,) = self._fronts([(model, decisions, Question(FRONT))])
+        names = [model.part_name(part) for part in range(len(model.parts))]
+        return model_front(names, fronts, model.counts, model.clock_hz)
 
     def obstacle(self, design: Mapping[str, Any]) -> str:
-        """Which part has no valid mapping, and which rule excludes all by how much; else empty."""
+        """Which part has no valid mapping, or how far the budget is exceeded; else empty."""
         (row,) = decision_rows(design)
-        return self._obstacle(self.parts_of(row))
+        (choice,) = self.choices([row])
+        if choice.excess > 0:
+            return (
+                f"{row['mapping_goal']}: no mappings do, the best exceed it by {choice.excess:.2%}"
+            )
+        return self._obstacle(choice)
 
-    def _obstacle(self, results: Sequence[PartResult]) -> str:
-        for part, result in enumerate(results):
+    def _obstacle(self, choice: ModelChoice) -> str:
+        for part, result in enumerate(choice.parts):
             if result.design is None:
                 return f"{self.model.part_name(part)} has no valid mapping: {result.reason}"
         return ""
@@ -147,8 +154,8 @@ class NestedSearch:
     def shortlist(self, goals: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Tensor class -> formats that the best mappings use when every format is offered."""
         chosen: dict[str, dict[str, None]] = {}
-        for results in self._solved([(self.model, self.model.unrestricted(g)) for g in goals]):
-            found = [result.design for result in results]
+        for choice in self.choices([self.model.unrestricted(goal) for goal in goals]):
+            found = [part.design for part in choice.parts]
             if any(design is None for design in found):
                 return {}
             for tensor_class, names in self.model.formats_used(found).items():
@@ -163,33 +170,65 @@ class NestedSearch:
         solved = iter(self._solved(cases))
         return {
             title: self.model.comparison_rows(
-                {name: self._account(model, next(solved)) for name, (model, _) in named.items()}
+                {name: _account(model, next(solved)) for name, (model, _) in named.items()}
             )
             for title, named in tables.items()
         }
 
-    @staticmethod
-    def _account(
-        model: SeparableModel, results: Sequence[PartResult]
-    ) -> tuple[Mapping[str, float], list[MappingBatch | None]]:
-        return model.total([r.metrics for r in results]), [r.design for r in results]
-
-    def parts_of(self, decisions: Decisions) -> list[PartResult]:
+    def parts_of(self, decisions: Decisions) -> tuple[PartResult, ...]:
         """The best design of every part under one set of decisions."""
-        return self.parts_of_each([decisions])[0]
+        return self.choices([decisions])[0].parts
 
-    def parts_of_each(self, decisions: Sequence[Decisions]) -> list[list[PartResult]]:
+    def choices(self, decisions: Sequence[Decisions]) -> list[ModelChoice]:
         """The best designs under several sets at once: what one search proves bounds the others."""
         return self._solved([(self.model, each) for each in decisions])
 
-    def _solved(self, cases: Sequence[tuple[SeparableModel, Decisions]]) -> list[list[PartResult]]:
-        """The best design of every part in every case."""
+    def _solved(self, cases: Sequence[tuple[SeparableModel, Decisions]]) -> list[ModelChoice]:
+        """The best designs of the parts in every case."""
+        searches = [self._search_of(model, decisions) for model, decisions in cases]
+        asked = {number: next(search) for number, search in enumerate(searches)}
+        found: dict[int, ModelChoice] = {}
+        while asked:
+            fronts = self._fronts([(*cases[number], asked[number]) for number in asked])
+            for number, answers in zip(list(asked), fronts, strict=True):
+                try:
+                    asked[number] = searches[number].send(answers)
+                except StopIteration as end:
+                    found[number] = end.value
+                    del asked[number]
+        return [found[number] for number in range(len(cases))]
+
+    def _search_of(self, model: SeparableModel, decisions: Decisions) -> Search:
+        """The search for the goal of one case."""
+        goal = parse_goal(str(decisions["mapping_goal"]))
+        totals = Totals(model.counts, partial(self._least_cycles, model))
+        if goal.limit is not None:
+            to_limit = 1.0 if goal.minimise == LATENCY else model.clock_hz
+            return least_within(goal, goal.limit * to_limit, totals)
+        if goal.minimise != EDP:
+            return least_sum(goal, totals)
+        return least_of_one(totals) if len(set(model.problems)) == 1 else least_product(totals)
+
+    def _least_cycles(self, model: SeparableModel) -> float:
+        """Latency of a model that no mappings and no formats go below [cycles]."""
+        for part, problem in zip(model.parts, model.problems, strict=True):
+            if problem not in self._compulsory:
+                self._compulsory[problem] = compulsory_costs(part.cost_terms())[1]
+        return sum(
+            count * self._compulsory[problem]
+            for count, problem in zip(model.counts, model.problems, strict=True)
+        )
+
+    def _fronts(
+        self, cases: Sequence[tuple[SeparableModel, Decisions, Question]]
+    ) -> list[list[PartFront]]:
+        """What every part can do in every case."""
         questions = [
             [
-                (self._part_search(model, part, str(decisions["mapping_goal"])), offers)
+                (self._part_search(model, part, question), offers)
                 for part, offers in enumerate(_offers(model, decisions))
             ]
-            for model, decisions in cases
+            for model, decisions, question in cases
         ]
         asked: dict[PartSearch, dict[tuple[FormatChoices, ...], None]] = {}
         for search, offers in (question for row in questions for question in row):
@@ -198,18 +237,40 @@ class NestedSearch:
             list(pool.map(PartSearch.settle, asked, asked.values()))
         return [[search.best(offers) for search, offers in row] for row in questions]
 
-    def _part_search(self, model: SeparableModel, part: int, goal: str) -> PartSearch:
-        """The searches of one part for one goal; equal problems share them."""
-        key = (model.problems[part], goal)
+    def _part_search(self, model: SeparableModel, part: int, question: Question) -> PartSearch:
+        """The searches of one part for one question; equal problems share them."""
+        key = (model.problems[part], question)
         if key not in self._searches:
             evaluator, rules = model.parts[part], model.rules(part)
-            terms = evaluator.cost_terms()
+            terms = priced_terms(evaluator.cost_terms(), question)
 
             def search(offered: FormatChoices) -> FoundMappings:
-                return self.search(replace(terms, format_choices=offered), goal, rules=rules)
+                chosen = replace(terms, format_choices=offered)
+                return self.search(chosen, question.objective, rules=rules)
 
-            self._searches[key] = PartSearch(evaluator, goal, search)
+            least = compulsory_costs(terms) if question.objective == FRONT else (0.0,)
+            self._searches[key] = PartSearch(evaluator, question.costs, search, least)
         return self._searches[key]
+
+
+def priced_terms(terms: CostTerms, question: Question) -> CostTerms:
+    """The terms of a cost in which the energy is the one that a question asks for."""
+    if question.energy == GOAL_METRICS[MEMORY_ENERGY]:
+        leaf = terms.leaf
+
+        def free(kept: NDArray[np.bool_], compressed: NDArray[np.bool_]) -> LeafTerms:
+            return replace(leaf(kept, compressed), compute_pj=0.0)
+
+        terms = replace(terms, leaf=free, static_pj_per_cycle=0.0)
+    price = terms.static_pj_per_cycle + question.pj_per_cycle
+    return replace(terms, static_pj_per_cycle=price)
+
+
+def _account(
+    model: SeparableModel, choice: ModelChoice
+) -> tuple[Mapping[str, float], list[MappingBatch | None]]:
+    """Totals of a case and the design of every part."""
+    return model.total([part.metrics for part in choice.parts]), [p.design for p in choice.parts]
 
 
 def _offers(model: SeparableModel, decisions: Decisions) -> list[tuple[FormatChoices, ...]]:

@@ -1,10 +1,11 @@
-"""The best design of one part of a model, whichever of several format choices is offered.
+"""The best designs of one part of a model, whichever of several format choices is offered.
 
 Shared decisions offer a part a set of alternatives (one set of format ids each); the best of them
-counts. An alternative is searched alone only while its lower bound still beats the best that is
-known. The bounds come from *joint* searches, in which every tensor may mix the alternatives: what
-they find costs no more than any of them, and where it happens to keep to one alternative it is that
-alternative's optimum, so that a single search settles the whole set.
+counts: one design where a single number counts, the front for two. An alternative is searched
+alone only while its *floor* (costs that its designs cannot all avoid) is not yet matched by known
+designs. The floors come from *joint* searches, in which every tensor may mix the alternatives: what
+they find costs no more than any of them, and where it happens to keep to alternatives it is their
+optimum, so that a single search settles the whole set.
 """
 
 from __future__ import annotations
@@ -15,14 +16,12 @@ from typing import Protocol
 
 import numpy as np
 
-from evaluators.evaluation import StructuredEvaluator
+from evaluators.evaluation import FloatArray, StructuredEvaluator
 from spaces.mappings.loop_nest import BYPASS, MappingBatch
+from strategies.pareto import non_dominated
 
 FormatChoices = tuple[tuple[tuple[int, ...], ...], ...]
 """Offered format ids per (tensor, level), see `CostTerms.format_choices`."""
-
-GOALS = {"energy": "energy_pj", "latency": "latency_cycles", "edp": "edp_pj_cycles"}
-"""What a mapping may minimise, and the metric that says so."""
 
 WORTH_JOINING = 3
 """Open alternatives from which on a joint search comes first."""
@@ -36,12 +35,17 @@ class FoundMappings(Protocol):
 
     @property
     def mappings(self) -> MappingBatch:
-        """The best design as a batch of one; a batch of none when nothing is valid."""
+        """The best designs; a batch of none when nothing is valid."""
         ...
 
     @property
     def certified(self) -> bool:
-        """True when a lower bound equals the value found."""
+        """True when the best design is proven optimal, or the front complete."""
+        ...
+
+    @property
+    def lower_bound(self) -> float:
+        """No design costs less; infinite when none is valid."""
         ...
 
     @property
@@ -52,19 +56,40 @@ class FoundMappings(Protocol):
 
 @dataclass(frozen=True)
 class PartResult:
-    """The best design of one part.
+    """One design of a part.
 
     Attributes:
         design: A batch of one; None when no mapping is valid.
         metrics: Its costs, one run; all infinite when there is no design.
-        certified: Whether the inner search proved it optimal.
         reason: What excludes every mapping; empty when there is a design.
     """
 
     design: MappingBatch | None
     metrics: Mapping[str, float]
-    certified: bool
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class PartFront:
+    """The best designs of one part.
+
+    Attributes:
+        points: By increasing first cost; one for a single cost, none when nothing is valid.
+        costs: Of every point, shape (points, costs).
+        floor: Every valid design costs at least as much as one of these rows, (k, costs); no
+            rows when it is proven that none is valid.
+        reason: What excludes every mapping; empty when there are points.
+    """
+
+    points: tuple[PartResult, ...]
+    costs: FloatArray
+    floor: FloatArray
+    reason: str = ""
+
+    @property
+    def certified(self) -> bool:
+        """True when no valid design can improve on the points."""
+        return matched(self.floor, self.costs)
 
 
 class PartSearch:
@@ -72,74 +97,140 @@ class PartSearch:
 
     Args:
         evaluator: Prices what a search finds.
-        goal: energy, latency or edp.
-        search: Finds the best design among the format choices given.
+        costs: What counts of a design's metrics: one number, or two for a front.
+        search: Finds the best designs among the format choices given.
+        least: Costs below every design's, as many as count; used where a search was cut.
     """
 
     def __init__(
         self,
         evaluator: StructuredEvaluator,
-        goal: str,
+        costs: Callable[[Mapping[str, float]], tuple[float, ...]],
         search: Callable[[FormatChoices], FoundMappings],
+        least: Sequence[float],
     ) -> None:
         self._evaluator = evaluator
-        self._metric = GOALS[goal]
+        self._cost = costs
         self._search = search
-        self._found: dict[FormatChoices, PartResult] = {}
-        self._floor: dict[FormatChoices, float] = {}
+        self._least = np.array(least, dtype=np.float64)
+        self._points: dict[FormatChoices, tuple[PartResult, ...]] = {}
+        self._floors: dict[FormatChoices, FloatArray] = {}
+        self._searched: dict[FormatChoices, str] = {}
         self._joined: set[FormatChoices] = set()
+        self._answers: dict[tuple[FormatChoices, ...], PartFront] = {}
 
     def settle(self, questions: Iterable[Sequence[FormatChoices]]) -> None:
-        """Answer `best` for several sets, the widest first: its bounds settle the narrower ones."""
+        """Answer `best` for several sets, the widest first: its floors settle the narrower ones."""
         for alternatives in sorted(questions, key=len, reverse=True):
             self.best(alternatives)
 
-    def best(self, alternatives: Sequence[FormatChoices]) -> PartResult:
-        """The best design under any one of the alternatives."""
+    def best(self, alternatives: Sequence[FormatChoices]) -> PartFront:
+        """The best designs under any one of the alternatives."""
+        key = tuple(alternatives)
+        if key not in self._answers:
+            self._answers[key] = self._settled(key)
+        return self._answers[key]
+
+    def _settled(self, alternatives: Sequence[FormatChoices]) -> PartFront:
         while True:
-            known = [self._found[each] for each in alternatives if each in self._found]
-            best = min(known, key=self._rank, default=None)
-            beats = np.inf if best is None else self._rank(best)[0] * (1.0 - SAME)
-            rest = [each for each in alternatives if each not in self._found]
-            rest = [each for each in rest if best is None or self._floor.get(each, 0.0) < beats]
-            if best is not None and not rest:
-                return best
+            points = self._undominated([p for a in alternatives for p in self._points.get(a, ())])
+            costs = self._costs(points)
+            rest = [each for each in alternatives if each not in self._searched]
+            rest = [each for each in rest if not matched(self._floor(each), costs)]
+            if not rest:
+                return self._front(alternatives, points, costs)
             together = joint(rest)
             if len(rest) >= WORTH_JOINING and together not in self._joined:
                 self._search_jointly(rest, together)
             else:
-                nearest = min(rest, key=lambda each: self._floor.get(each, 0.0))
-                self._found[nearest] = self._priced(self._search(nearest))
+                self._search_alone(min(rest, key=lambda each: float(self._floor(each).min())))
+
+    def _front(
+        self,
+        alternatives: Sequence[FormatChoices],
+        points: tuple[PartResult, ...],
+        costs: FloatArray,
+    ) -> PartFront:
+        floor = np.concatenate([self._floor(each) for each in alternatives])
+        reasons = [self._searched[each] for each in alternatives if each in self._searched]
+        reason = "" if points else next(iter(reasons), "")
+        return PartFront(points, costs, floor[non_dominated(floor)], reason)
 
     def _search_jointly(
         self, alternatives: Sequence[FormatChoices], together: FormatChoices
     ) -> None:
-        """Bound every alternative by one search; settle the one that its mapping keeps to."""
+        """Raise the floor of every alternative by one search; keep the designs within each."""
         self._joined.add(together)
-        result = self._priced(self._search(together))
-        if result.design is None:
-            self._found |= dict.fromkeys(alternatives, result)
-            return
-        if not result.certified:
-            return
-        value = self._rank(result)[0]
+        points, floor, reason = self._found(together)
         for each in alternatives:
-            self._floor[each] = max(self._floor.get(each, 0.0), value)
-        for each in alternatives:
-            if keeps_to(result.design, each):
-                self._found[each] = result
-                return
+            kept = [p for p in points if p.design is not None and keeps_to(p.design, each)]
+            self._learn(each, kept, floor)
+            if not len(floor):
+                self._searched[each] = reason
 
-    def _rank(self, result: PartResult) -> tuple[float, float]:
-        """By the goal's metric, then by energy."""
-        return result.metrics[self._metric], result.metrics["energy_pj"]
+    def _search_alone(self, alternative: FormatChoices) -> None:
+        points, floor, self._searched[alternative] = self._found(alternative)
+        self._learn(alternative, points, floor)
 
-    def _priced(self, found: FoundMappings) -> PartResult:
-        if len(found.mappings) == 0:
-            return PartResult(None, _Infinite(), False, found.reason)
-        metrics = self._evaluator.evaluate(found.mappings).metrics
-        named = {name: float(values[0]) for name, values in metrics.items()}
-        return PartResult(found.mappings, named, found.certified)
+    def _learn(
+        self, alternative: FormatChoices, points: Sequence[PartResult], floor: FloatArray
+    ) -> None:
+        self._floors[alternative] = _both(self._floor(alternative), floor)
+        known = self._points.get(alternative, ())
+        self._points[alternative] = self._undominated([*known, *points])
+
+    def _found(self, offered: FormatChoices) -> tuple[tuple[PartResult, ...], FloatArray, str]:
+        """Designs of one search priced by the evaluator, the floor it proves, and its reason."""
+        found = self._search(offered)
+        designs = found.mappings
+        points: tuple[PartResult, ...] = ()
+        if len(designs):
+            metrics = self._evaluator.evaluate(designs).metrics
+            named = [{n: float(v[i]) for n, v in metrics.items()} for i in range(len(designs))]
+            rows = [designs.take(np.array([i])) for i in range(len(designs))]
+            points = self._undominated(list(map(PartResult, rows, named)))
+        if found.certified:
+            return points, self._costs(points), found.reason
+        return points, self._proven(found.lower_bound), found.reason
+
+    def _proven(self, lower_bound: float) -> FloatArray:
+        """The floor left by a search that was cut or found that nothing is valid."""
+        if np.isinf(lower_bound):
+            return np.empty((0, len(self._least)))
+        if len(self._least) == 1:
+            return np.array([[max(lower_bound, self._least[0])]])
+        return self._least[None]
+
+    def _floor(self, alternative: FormatChoices) -> FloatArray:
+        return self._floors.get(alternative, np.zeros((1, len(self._least))))
+
+    def _undominated(self, points: Sequence[PartResult]) -> tuple[PartResult, ...]:
+        """The points that no other beats, by the first cost; of equal ones the least energy."""
+        ranked = sorted(points, key=lambda point: point.metrics["energy_pj"])
+        best = [ranked[i] for i in non_dominated(self._costs(ranked))]
+        return tuple(sorted(best, key=lambda point: self._cost(point.metrics)))
+
+    def _costs(self, points: Sequence[PartResult]) -> FloatArray:
+        rows = [self._cost(point.metrics) for point in points]
+        return np.array(rows, dtype=np.float64).reshape(len(points), len(self._least))
+
+
+def matched(floor: FloatArray, costs: FloatArray) -> bool:
+    """Whether every row of a floor (k, m) is reached by one of the known costs (n, m).
+
+    >>> matched(np.array([[1.0, 4.0], [2.0, 2.0]]), np.array([[1.0, 4.0], [2.0, 1.5]]))
+    True
+    >>> matched(np.array([[1.0, 4.0]]), np.array([[2.0, 2.0]]))
+    False
+    """
+    reached = np.all(costs[None] <= floor[:, None] * (1.0 + SAME), axis=2)
+    return bool(np.any(reached, axis=1).all())
+
+
+def _both(one: FloatArray, other: FloatArray) -> FloatArray:
+    """The floor of designs that are on or above each of two floors."""
+    rows = np.maximum(one[:, None], other[None]).reshape(-1, one.shape[1])
+    return rows[non_dominated(rows)]
 
 
 def joint(alternatives: Sequence[FormatChoices]) -> FormatChoices:
@@ -158,6 +249,11 @@ def keeps_to(mapping: MappingBatch, offered: FormatChoices) -> bool:
     """Whether every copy of a mapping (a batch of one) is in an offered format."""
     kept, ids = mapping.keep_at[0] != BYPASS, mapping.format_id[0]
     return all(int(ids[t, level]) in offered[t][level] for t, level in np.argwhere(kept))
+
+
+def without_design(reason: str) -> PartResult:
+    """The result of a part that has no valid mapping."""
+    return PartResult(None, _Infinite(), reason)
 
 
 class _Infinite(dict[str, float]):

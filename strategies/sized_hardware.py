@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evaluators.evaluation import Evaluation
 from spaces.hardware import Hardware
 from spaces.hardware_sizes import resized
-from strategies.nested_search import InnerSearch, NestedSearch, SeparableModel, decision_rows
+from strategies.nested_search import NestedSearch, decision_rows
+from strategies.separable_model import InnerSearch, SeparableModel
 from strategies.tuning.batches import concatenate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 METRICS = ("energy_pj", "latency_s", "edp_j_s", "area_mm2", "average_power_w")
 """Of the table that sets a design beside the hardware as configured."""
@@ -51,6 +55,13 @@ class SizedHardware:
         """The model's own account of one accelerator."""
         (sizes,) = decision_rows(design["hardware"])
         return self._on(sizes).explain(design["formats"])
+
+    def pictures(
+        self, design: Mapping[str, Mapping[str, Any]]
+    ) -> Mapping[str, Callable[[], Figure]]:
+        """Of one accelerator: the energy-latency front of its mappings."""
+        (sizes,) = decision_rows(design["hardware"])
+        return self._on(sizes).pictures(design["formats"])
 
     def comparison(
         self, design: Mapping[str, Mapping[str, Any]]

@@ -42,13 +42,15 @@ def accelerator_cost_terms(accelerator: AcceleratorModel) -> CostTerms:
     capacity, reserved = limits[0].copy(), limits[4]
     capacity[HOME:][:1] -= reserved.sum()
     ranks = operator.rank_names
+    elements = np.array([operator.tensor_elements(t.name) for t in tensors], dtype=np.float64)
     return CostTerms(
         rank_names=ranks,
         rank_sizes=np.array([operator.ranks[rank] for rank in ranks], dtype=np.int64),
         relevant=operator.relevance,
         output=len(tensors) - 1,
         home=np.where(reserved > 0.0, HOME, 0),
-        elements=np.array([operator.tensor_elements(t.name) for t in tensors], dtype=np.float64),
+        elements=elements,
+        nonzeros=elements * np.array([model.density for model in accelerator.density_models]),
         word_bits=accelerator.word_bits,
         final_bits=accelerator.final_bits,
         tile_bits=_tile_bits(accelerator),

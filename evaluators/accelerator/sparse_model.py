@@ -175,6 +175,16 @@ class SparseModel:
 
     # --- what a nested search asks for --------------------------------------------------------
 
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Runs of every operator in one run of the model."""
+        return tuple(operator.count for operator in self.operators)
+
+    @property
+    def clock_hz(self) -> float:
+        """Cycles per second."""
+        return self.hardware.clock_hz
+
     def part_name(self, part: int) -> str:
         """The operator's name."""
         return self.operators[part].name
@@ -227,9 +237,8 @@ class SparseModel:
 
     def total(self, costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
         """Metrics of one run of the model from those of one run of every operator."""
-        counts = [operator.count for operator in self.operators]
         sums = {
-            name: sum(count * cost[name] for count, cost in zip(counts, costs, strict=True))
+            name: sum(count * cost[name] for count, cost in zip(self.counts, costs, strict=True))
             for name in SUMS
         }
         energy_j, seconds = sums["energy_pj"] * 1e-12, sums["latency_s"]

@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 
 from spaces.formats.offered_formats import FormatOffer
+from spaces.mappings.mapping_goal import parse_goal
 from spaces.parameter_space import ParameterSpace
 from spaces.space import Columns
+from spaces.validation import field_errors
 
 DENSE_STORAGE = "none"
 """Name of uncompressed storage among the offered formats."""
 
 GOALS = ("energy", "latency", "edp")
-"""What the mapping of each operator minimises."""
+"""What the mappings of the model minimise, unless a space says otherwise."""
 
 
 class SharedFormatSpace:
@@ -37,7 +39,7 @@ class SharedFormatSpace:
     Attributes:
         offered: Tensor class -> format texts to choose from, uncompressed storage (`none`) first.
         slots: Formats an accelerator supports per tensor class; a repeated choice means fewer.
-        goals: Mapping goals to choose from.
+        goals: Mapping goals to choose from, see `spaces.mappings.mapping_goal`.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class SharedFormatSpace:
     ) -> None:
         if slots < 1:
             raise ValueError(f"space.slots must be >= 1, got {slots}")
-        unknown = [goal for goal in goals if goal not in GOALS]
-        if unknown or not goals:
-            raise ValueError(f"space.goals must be among {', '.join(GOALS)}, got {list(goals)}")
+        if not goals:
+            raise ValueError("space.goals must name at least one mapping goal")
+        for goal in goals:
+            with field_errors("space.goals"):
+                parse_goal(goal)
         self.offered = {
             tensor_class: tuple(dict.fromkeys((DENSE_STORAGE, *offer.texts)))
             for tensor_class, offer in offered.items()

@@ -1,7 +1,8 @@
 """Combine the operators of a model: the best sum of energies and sum of latencies, certified.
 
 Given the shared decisions, operators separate but for the objective: energies add, latencies add,
-their product does not. Each operator contributes its energy-latency front. Two exact combinations:
+their product does not. Each operator contributes its energy-latency front. Two exact combinations
+(a third, of a budget, is in `model_budget`):
 
 * the product (EDP): `x * y` is quasi-concave on positive numbers, so over the convex hull of all
   sums its minimum is at a vertex of the lower hull, and every vertex is the sum of vertices of the
@@ -52,6 +53,12 @@ class Combination:
     latency_cycles: FloatArray
     choices: IntArray
     gap: float = 0.0
+
+    def row(self, index: int) -> Combination:
+        """One choice alone."""
+        return Combination(
+            self.energy_pj[[index]], self.latency_cycles[[index]], self.choices[[index]], self.gap
+        )
 
 
 def undominated(energy: FloatArray, cycles: FloatArray) -> IntArray:
@@ -124,12 +131,7 @@ def _totals(fronts: Sequence[Front], choices: IntArray) -> Combination:
 def best_product(fronts: Sequence[Front]) -> Combination:
     """The choice of least (sum of energies) x (sum of latencies), exact; one row."""
     hull = merge_hulls(fronts)
-    best = int((hull.energy_pj * hull.latency_cycles).argmin())
-    return Combination(
-        hull.energy_pj[best : best + 1],
-        hull.latency_cycles[best : best + 1],
-        hull.choices[best : best + 1],
-    )
+    return hull.row(int((hull.energy_pj * hull.latency_cycles).argmin()))
 
 
 def merge_fronts(fronts: Sequence[Front], limit: int = 20_000) -> Combination:
@@ -148,7 +150,7 @@ def merge_fronts(fronts: Sequence[Front], limit: int = 20_000) -> Combination:
         choices = np.concatenate([choices[before], keep[here][:, None]], axis=1)
         if len(rows) > limit:
             energy, cycles, choices, lost = _thinned((energy, cycles, choices), limit)
-            gap += lost
+            gap = (1.0 + gap) * (1.0 + lost) - 1.0
     return Combination(energy, cycles, choices, gap)
 
 
@@ -162,19 +164,3 @@ def _thinned(
     slot = np.floor(np.log(cycles / low) / np.log(step)).astype(np.int64)
     last = np.append(np.flatnonzero(np.diff(slot)), len(slot) - 1)
     return energy[last], cycles[last], choices[last], step - 1.0
-
-
-def least_energy_within(combined: Combination, cycles: float) -> int:
-    """Row of least energy whose latency is at most `cycles`.
-
-    Raises:
-        ValueError: If even the fastest combination takes longer; says by how much.
-    """
-    fits = np.flatnonzero(combined.latency_cycles <= cycles)
-    if not len(fits):
-        fastest = float(combined.latency_cycles.min())
-        raise ValueError(
-            f"latency budget must be at least {fastest:.6g} cycles (the fastest mappings), "
-            f"got {cycles:.6g} ({fastest / cycles - 1:.0%} over)"
-        )
-    return int(fits[combined.energy_pj[fits].argmin()])

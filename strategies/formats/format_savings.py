@@ -17,13 +17,9 @@ import numpy as np
 from evaluators.evaluation import Evaluation
 from spaces.sparsity.sparsity import SparsityProfile
 from spaces.workloads.workload import Workload
-from strategies.nested_search import (
-    InnerSearch,
-    NestedSearch,
-    SeparableModel,
-    decision_rows,
-)
+from strategies.nested_search import NestedSearch, decision_rows
 from strategies.part_search import PartResult
+from strategies.separable_model import InnerSearch, SeparableModel
 
 PJ_PER_MJ = 1e9
 BITS_PER_GBIT = 1e9
@@ -192,10 +188,10 @@ class FormatSavings:
         if key not in self._scenarios:
             model = self.model(workload=self.workloads[key[0]], sparsity=self.profiles[key[1]])
             cases = model.reference_decisions(self.goal)
-            found = NestedSearch(model, self.search).parts_of_each(list(cases.values()))
+            found = NestedSearch(model, self.search).choices(list(cases.values()))
             self._scenarios[key] = {
-                case: _costs(model, decisions, parts)
-                for (case, decisions), parts in zip(cases.items(), found, strict=True)
+                case: _costs(model, decisions, choice.parts)
+                for (case, decisions), choice in zip(cases.items(), found, strict=True)
             }
         return self._scenarios[key]
 
