@@ -20,9 +20,7 @@ from spaces.mappings.mapping_goal import EDP, ENERGY, LATENCY, MEMORY_ENERGY, Ma
 from strategies.exact.model_budget import least_energy_within
 from strategies.exact.model_search import Combination, Front
 from strategies.part_search import PartFront, PartResult, without_design
-
-FRONT = "pareto"
-"""Inner search for the whole energy-latency front."""
+from strategies.priced_search import FRONT
 
 CYCLES = "latency_cycles"
 GOAL_METRICS = {

@@ -24,7 +24,6 @@ from spaces.mappings.loop_nest import MappingBatch
 from spaces.mappings.mapping_goal import EDP, LATENCY, MEMORY_ENERGY, parse_goal
 from strategies.compulsory import compulsory_costs
 from strategies.model_choice import (
-    FRONT,
     GOAL_METRICS,
     ModelChoice,
     Question,
@@ -38,6 +37,7 @@ from strategies.model_front import TITLE as FRONT_TITLE
 from strategies.model_front import ModelFront, model_front
 from strategies.model_product import least_product
 from strategies.part_search import FormatChoices, FoundMappings, PartFront, PartResult, PartSearch
+from strategies.priced_search import FRONT, PricedSearch
 from strategies.separable_model import Decisions, InnerSearch, SeparableModel
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ class NestedSearch:
         self.search = search
         self.threads = threads or os.cpu_count() or 1
         self._searches: dict[tuple[Hashable, Question], PartSearch] = {}
-        self._compulsory: dict[Hashable, float] = {}
+        self._priced: dict[tuple[Hashable, str], PricedSearch] = {}
+        self._least: dict[Hashable, float] = {}
 
     def evaluate(self, designs: Mapping[str, Any]) -> Evaluation:
         """Total costs of n sets of shared decisions."""
@@ -211,13 +212,15 @@ class NestedSearch:
 
     def _least_cycles(self, model: SeparableModel) -> float:
         """Latency of a model that no mappings and no formats go below [cycles]."""
-        for part, problem in zip(model.parts, model.problems, strict=True):
-            if problem not in self._compulsory:
-                self._compulsory[problem] = compulsory_costs(part.cost_terms())[1]
-        return sum(
-            count * self._compulsory[problem]
-            for count, problem in zip(model.counts, model.problems, strict=True)
-        )
+        cycles = [self._compulsory_cycles(model, part) for part in range(len(model.parts))]
+        return float(np.dot(model.counts, cycles))
+
+    def _compulsory_cycles(self, model: SeparableModel, part: int) -> float:
+        """The same of one run of one part."""
+        problem = model.problems[part]
+        if problem not in self._least:
+            _, self._least[problem] = compulsory_costs(model.parts[part].cost_terms())
+        return self._least[problem]
 
     def _fronts(
         self, cases: Sequence[tuple[SeparableModel, Decisions, Question]]
@@ -241,29 +244,39 @@ class NestedSearch:
         """The searches of one part for one question; equal problems share them."""
         key = (model.problems[part], question)
         if key not in self._searches:
-            evaluator, rules = model.parts[part], model.rules(part)
-            terms = priced_terms(evaluator.cost_terms(), question)
-
-            def search(offered: FormatChoices) -> FoundMappings:
-                chosen = replace(terms, format_choices=offered)
-                return self.search(chosen, question.objective, rules=rules)
-
-            least = compulsory_costs(terms) if question.objective == FRONT else (0.0,)
-            self._searches[key] = PartSearch(evaluator, question.costs, search, least)
+            priced = self._priced_search(model, part, question.energy)
+            least = (0.0, self._compulsory_cycles(model, part))
+            floor = least if question.objective == FRONT else least[:1]
+            search = priced.asked(question.objective, question.pj_per_cycle)
+            self._searches[key] = PartSearch(model.parts[part], question.costs, search, floor)
         return self._searches[key]
 
+    def _priced_search(self, model: SeparableModel, part: int, energy: str) -> PricedSearch:
+        """What is known of one part at any price of latency, for one kind of energy."""
+        key = (model.problems[part], energy)
+        if key not in self._priced:
+            rules = model.rules(part)
+            terms = counted_terms(model.parts[part].cost_terms(), energy)
 
-def priced_terms(terms: CostTerms, question: Question) -> CostTerms:
-    """The terms of a cost in which the energy is the one that a question asks for."""
-    if question.energy == GOAL_METRICS[MEMORY_ENERGY]:
-        leaf = terms.leaf
+            def search(objective: str, price: float, offered: FormatChoices) -> FoundMappings:
+                static = terms.static_pj_per_cycle + price
+                chosen = replace(terms, format_choices=offered, static_pj_per_cycle=static)
+                return self.search(chosen, objective, rules=rules)
 
-        def free(kept: NDArray[np.bool_], compressed: NDArray[np.bool_]) -> LeafTerms:
-            return replace(leaf(kept, compressed), compute_pj=0.0)
+            self._priced[key] = PricedSearch(search, self._compulsory_cycles(model, part))
+        return self._priced[key]
 
-        terms = replace(terms, leaf=free, static_pj_per_cycle=0.0)
-    price = terms.static_pj_per_cycle + question.pj_per_cycle
-    return replace(terms, static_pj_per_cycle=price)
+
+def counted_terms(terms: CostTerms, energy: str) -> CostTerms:
+    """The terms of a cost whose energy is a metric of the evaluator: all of it, or the memory's."""
+    if energy != GOAL_METRICS[MEMORY_ENERGY]:
+        return terms
+    leaf = terms.leaf
+
+    def free(kept: NDArray[np.bool_], compressed: NDArray[np.bool_]) -> LeafTerms:
+        return replace(leaf(kept, compressed), compute_pj=0.0)
+
+    return replace(terms, leaf=free, static_pj_per_cycle=0.0)
 
 
 def _account(

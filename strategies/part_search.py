@@ -39,6 +39,16 @@ class FoundMappings(Protocol):
         ...
 
     @property
+    def energy_pj(self) -> FloatArray:
+        """Energy of every design as the search counts it, shape (n,)."""
+        ...
+
+    @property
+    def latency_cycles(self) -> FloatArray:
+        """Latency of every design, shape (n,)."""
+        ...
+
+    @property
     def certified(self) -> bool:
         """True when the best design is proven optimal, or the front complete."""
         ...

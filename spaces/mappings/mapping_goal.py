@@ -49,7 +49,7 @@ def parse_goal(text: str) -> MappingGoal:
     minimise = words[0] if words else ""
     if minimise not in MINIMISED:
         hint = nearest(minimise, MINIMISED)
-        raise ValueError(f"mapping goal must begin with {', '.join(MINIMISED)}, got {text!r}{hint}")
+        raise ValueError(f"mapping goal must begin with what it minimises, got {text!r}{hint}")
     if len(words) == 1:
         return MappingGoal(minimise)
     if len(words) != 3 or words[1] != "within" or minimise == EDP:

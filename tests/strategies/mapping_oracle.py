@@ -137,6 +137,7 @@ def all_costs(
     accelerator: SparseAccelerator,
     sizes: Sequence[Sequence[int]] | None = None,
     even: bool = False,
+    metric: str = "energy_pj",
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Energy and latency of every valid mapping, shape (n,) each.
 
@@ -144,6 +145,7 @@ def all_costs(
         accelerator: The problem.
         sizes: By rank the sizes it may be padded to; None = its own.
         even: Only mappings in which every level keeps all tensors at one place.
+        metric: What stands for the energy.
     """
     energy, cycles = [np.zeros(0)], [np.zeros(0)]
     for bare in every_mapping(accelerator, own_sizes(accelerator) if sizes is None else sizes):
@@ -155,6 +157,6 @@ def all_costs(
             good = np.ones(len(batch), dtype=bool)
             for violation in found.violations.values():
                 good &= violation <= 1e-9
-            energy.append(found.metrics["energy_pj"][good])
+            energy.append(found.metrics[metric][good])
             cycles.append(found.metrics["latency_cycles"][good])
     return np.concatenate(energy), np.concatenate(cycles)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from evaluators.evaluation import Evaluation
+from strategies.exact.model_search import undominated
 from strategies.nested_search import NestedSearch
 from strategies.part_search import joint, keeps_to
 
@@ -27,12 +29,18 @@ class Batch:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def take(self, indices) -> Batch:
+        return Batch([self.rows[i] for i in indices])
+
 
 @dataclass
 class Found:
     mappings: Batch
     certified: bool = True
+    lower_bound: float = 0.0
     reason: str = ""
+    energy_pj: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    latency_cycles: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,24 @@ class Part:
 
 @dataclass(frozen=True)
 class Terms:
+    """Of a part that computes once, and moves nothing that is known."""
+
     part: Part
     format_choices: tuple = ()
+    static_pj_per_cycle: float = 0.0
+    rank_sizes: tuple = (1,)
+    fan_out: tuple = ()
+    may_keep: np.ndarray = field(default_factory=lambda: np.ones((1, 2), bool))
+    output: int = 0
+    nonzeros: np.ndarray = field(default_factory=lambda: np.ones(1))
+    word_bits: np.ndarray = field(default_factory=lambda: np.ones(1))
+    home: np.ndarray = field(default_factory=lambda: np.zeros(1, int))
+    transfer_fraction: None = None
+    read_pj_per_bit: np.ndarray = field(default_factory=lambda: np.ones(2))
+    read_bits_per_cycle: np.ndarray = field(default_factory=lambda: np.ones(2))
+
+    def leaf(self, kept, compressed) -> SimpleNamespace:
+        return SimpleNamespace(compute_pj=1.0, compute_cycles=1.0)
 
 
 @dataclass
@@ -75,13 +99,16 @@ class Search:
         self.calls.append((terms.part, outer, goal))
         rows = [pair for pair in product(outer, inner) if UNUSABLE not in pair]
         if not rows:
-            return Found(Batch([]), False, "capacity of level 1 is exceeded by 20%")
-
-        def value(row):
-            energy, cycles = terms.part.costs(*row)
-            return {"energy": energy, "latency": cycles, "edp": energy * cycles}[goal]
-
-        return Found(Batch([min(rows, key=value)]), self.certified)
+            return Found(Batch([]), False, np.inf, "capacity of level 1 is exceeded by 20%")
+        costs = np.array([terms.part.costs(*row) for row in rows])
+        if goal == "pareto":
+            return Found(Batch([rows[i] for i in undominated(*costs.T)]), self.certified)
+        cycles = costs[:, 1]
+        energy = costs[:, 0] + terms.static_pj_per_cycle * cycles
+        value = cycles if goal == "latency" else energy
+        best = value.argmin()
+        bound = value[best] if self.certified else value[best] / 2
+        return Found(Batch([rows[best]]), self.certified, bound, "", energy[[best]], cycles[[best]])
 
 
 class Model:
@@ -90,6 +117,9 @@ class Model:
     def __init__(self, mixing_saves: int = 0) -> None:
         self.parts = (Part(10, mixing_saves), Part(10, mixing_saves), Part(200, mixing_saves))
         self.problems = self.parts
+
+    counts = (1, 1, 1)
+    clock_hz = 10.0
 
     def part_name(self, part):
         return ("first", "second", "third")[part]
@@ -107,7 +137,9 @@ class Model:
         return None
 
     def total(self, costs):
-        return {"energy_pj": sum(cost["energy_pj"] for cost in costs)}
+        energy = sum(cost["energy_pj"] for cost in costs)
+        seconds = sum(cost["latency_cycles"] for cost in costs) / self.clock_hz
+        return {"energy_pj": energy, "latency_s": seconds, "edp_j_s": energy * 1e-12 * seconds}
 
     def explain_parts(self, found):
         return {"found": [int(mapping.format_id[0, 0, 0]) for mapping in found]}
@@ -149,7 +181,7 @@ def test_equal_problems_are_searched_once(nested) -> None:
     nested.evaluate(designs((1,), (1,), (2,)))
     nested.evaluate(designs((2,), (1,)))
     assert len(nested.search.calls) == 4
-    nested.evaluate(designs((1,), goal="edp"))
+    nested.evaluate(designs((1,), goal="latency"))
     assert len(nested.search.calls) == 4 + 2
 
 
@@ -205,8 +237,52 @@ def test_the_shortlist_holds_what_the_best_mappings_use(nested) -> None:
     assert nested.shortlist(("energy", "latency")) == {"weight": (1, 4)}
 
 
-def test_explain_says_whether_every_part_is_certified(nested) -> None:
-    assert nested.explain(designs((3,))) == {"certified": True, "found": [3, 3, 3]}
+def test_explain_certifies_the_choice_and_shows_the_front(nested) -> None:
+    explained = nested.explain(designs((3, 1, 4)))
+    assert explained["certified"]
+    assert explained["found"] == [1, 1, 1]
+    (certificate,) = explained["tables"]["Certificate of the mappings"]
+    assert certificate == {
+        "the mappings minimise": "energy",
+        "in": "energy_pj",
+        "value": total_energy(1, 1, 1),
+        "bound": total_energy(1, 1, 1),
+        "gap": 0.0,
+        "points of the model's front": "9, complete",  # sums of three of 1, 3, 4
+    }
+    rows = explained["tables"]["Energy-latency front of the model"]
+    assert [round(10 * row["latency_s"]) for row in rows] == [*range(288, 296), 297]
+    assert rows[0]["energy_pj"] == total_energy(4, 4, 4)
+    assert rows[0]["latency / least"] == 1.0
+    header, first, *_ = explained["files"]["model_front.csv"].splitlines()
+    assert header == "energy_pj,latency_s,edp_j_s,first,second,third"
+    assert first.startswith(f"{total_energy(4, 4, 4)},28.8,")
+    assert list(nested.pictures(designs((3, 1, 4)))) == ["model_front"]
+    assert nested.pictures(designs((3,))) == {}  # one point is no trade
+
+
+def test_a_budget_is_met_by_all_parts_together(nested) -> None:
+    """Format f takes 100 - f cycles a part at 10 Hz: 29.3 s leave 7 for the sum of the formats."""
+    evaluation = nested.evaluate(designs((1, 3, 4), goal="energy within 29.3s"))
+    assert evaluation.metrics["energy_pj"].tolist() == [total_energy(1, 3, 3)]
+    assert evaluation.metrics["latency_s"].tolist() == [29.3]
+    assert evaluation.metrics["goal_gap"].tolist() == [0.0]
+    assert evaluation.feasible.all()
+    late = designs((1, 3, 4), goal="energy within 14.4s")
+    assert nested.evaluate(late).violations["over_budget"] == pytest.approx([1.0])
+    said = "energy within 14.4s: no mappings do, the best exceed it by 100.00%"
+    assert nested.obstacle(late) == said
+    spared = nested.evaluate(designs((1, 3, 4), goal="latency within 232e-12J"))
+    assert spared.metrics["latency_s"] == pytest.approx([29.4])  # formats 1 + 1 + 4 or 3 + 3
+    assert spared.metrics["energy_pj"][0] <= 232.0
+
+
+def test_what_a_cut_search_leaves_open_is_the_gap() -> None:
+    nested = NestedSearch(Model(), Search(certified=False))
+    metrics = nested.evaluate(designs((1,), (2, 3))).metrics
+    assert metrics["goal_gap"] == pytest.approx([0.5, 0.5])
+    assert metrics["goal_bound"] == pytest.approx(metrics["energy_pj"] / 2)
+    assert metrics["goal_value"].tolist() == metrics["energy_pj"].tolist()
 
 
 def test_comparison_prices_the_cases_of_the_model(nested) -> None:

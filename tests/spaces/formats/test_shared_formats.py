@@ -53,7 +53,8 @@ def test_describe_lists_each_format_once() -> None:
     ("arguments", "message"),
     [
         ((OFFER, 0), "space.slots must be >= 1, got 0"),
-        ((OFFER, 1, ["speed"]), "space.goals must be among energy, latency, edp"),
+        ((OFFER, 1, ["speed"]), "space.goals: mapping goal must begin with what it minimises"),
+        ((OFFER, 1, []), "space.goals must name at least one"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message) -> None:
