@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from evaluators.accuracy.nm_fidelity import NMFidelity
-from evaluators.digital.digital_cim import CimOptions, DigitalCimEvaluator, GemmLayer
+from evaluators.digital.digital_cim import DigitalCimEvaluator, GemmLayer
+from evaluators.digital.gemm_cost import CimOptions
 from evaluators.evaluation import Evaluation, Evaluator, FloatArray
 from spaces.cim.digital_cim import CimBatch, MacroBatch, machine_batch
 from spaces.sparsity.nm_sparsity import NMBatch, NMPattern, NMSpace, candidate_patterns

@@ -24,7 +24,8 @@ from evaluators.accuracy.nm_tradeoff import (
     machine_rows,
     uniform_baselines,
 )
-from evaluators.digital.digital_cim import CimOptions, DigitalCimEvaluator, GemmLayer
+from evaluators.digital.digital_cim import DigitalCimEvaluator, GemmLayer
+from evaluators.digital.gemm_cost import CimOptions
 from evaluators.evaluation import Evaluation
 from spaces.cim.digital_cim import CimBatch
 from spaces.sparsity.nm_sparsity import NMBatch, NMPattern, NMSpace, candidate_patterns

@@ -15,7 +15,8 @@ import numpy as np
 from evaluators.codesign.boundary import Boundary
 from evaluators.codesign.part_price import COLUMNS, Floats, Ints, PartPrice, PriceMemory
 from evaluators.digital.bill_of_material import MacroOptions
-from evaluators.digital.digital_cim import CimOptions, DigitalCimEvaluator, GemmLayer, Residency
+from evaluators.digital.digital_cim import DigitalCimEvaluator, GemmLayer
+from evaluators.digital.gemm_cost import CimOptions, Residency
 from evaluators.digital.technology import REFERENCE_VOLTAGE_V
 from evaluators.evaluation import Evaluation
 from spaces.cim.digital_cim import CimBatch, machine_batch

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.digital.digital_cim import CimOptions, DigitalCimEvaluator, gemm_layers
+from evaluators.digital.digital_cim import DigitalCimEvaluator, gemm_layers
+from evaluators.digital.gemm_cost import CimOptions
 from evaluators.evaluation import Evaluation
 from spaces.cim.digital_cim import ARCHITECTURES, Architecture, CimBatch, machine_batch
 from spaces.space import Columns
@@ -59,6 +60,12 @@ class NMProfile:
 
     cycle: tuple[str, ...] | list[str]
     dense_ends: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.cycle:
+            raise ValueError("cycle must name at least one N:M pattern, such as [2:4]")
+        for text in self.cycle:
+            NMPattern.parse(text)
 
     def patterns(self, blocks: int) -> list[NMPattern]:
         """One pattern per block."""

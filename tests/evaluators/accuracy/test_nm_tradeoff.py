@@ -8,7 +8,7 @@ import pytest
 from evaluators.accuracy.model_statistics import Calibration
 from evaluators.accuracy.nm_fidelity import NMFidelity
 from evaluators.accuracy.nm_tradeoff import NMTradeoff, RetainedSaliency, model_space
-from evaluators.digital.digital_cim import CimOptions, Residency
+from evaluators.digital.gemm_cost import CimOptions, Residency
 from strategies.nm.selection_strategy import selection_strategy
 
 pytestmark = pytest.mark.llm

@@ -16,7 +16,8 @@ from evaluators.codesign.chip import ChipModel
 from evaluators.codesign.chip_evaluator import ChipEvaluator
 from evaluators.codesign.fidelity_proxy import SyntheticLoss, gaussian_pruning_loss
 from evaluators.codesign.variants import with_analog, with_boundary, with_pair_select
-from evaluators.digital.digital_cim import CimOptions, DigitalCimEvaluator, GemmLayer, Residency
+from evaluators.digital.digital_cim import DigitalCimEvaluator, GemmLayer
+from evaluators.digital.gemm_cost import CimOptions, Residency
 from spaces.cim.digital_cim import CimBatch, machine_batch
 from spaces.cim.mapping import CimChoices, one_design
 from spaces.cim.model import CimModel, ProjectionSite

@@ -7,13 +7,8 @@ import pytest
 
 from evaluators.digital.bill_of_material import MacroOptions, Pipeline
 from evaluators.digital.coverage import coverage, covering_pattern
-from evaluators.digital.digital_cim import (
-    CimOptions,
-    DigitalCimEvaluator,
-    GemmLayer,
-    Residency,
-    gemm_layers,
-)
+from evaluators.digital.digital_cim import DigitalCimEvaluator, GemmLayer, gemm_layers
+from evaluators.digital.gemm_cost import CimOptions, Residency
 from evaluators.digital.macro_cost import macro_cost
 from spaces.cim.digital_cim import ARCHITECTURES, Architecture, CimBatch, MacroBatch, machine_batch
 from spaces.sparsity.nm_sparsity import NMBatch, NMPattern, candidate_patterns

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from evaluators.digital.digital_cim import CimOptions, DigitalCimEvaluator, Residency, gemm_layers
+from evaluators.digital.digital_cim import DigitalCimEvaluator, gemm_layers
 from evaluators.digital.flexcim_comparison import FlexCimComparison, NMProfile, block_count
+from evaluators.digital.gemm_cost import CimOptions, Residency
 from spaces.cim.digital_cim import ARCHITECTURES, CimBatch, machine_batch
 from spaces.sparsity.nm_sparsity import NMBatch
 from spaces.workloads.workload import TensorClass, Workload, matmul
@@ -116,5 +117,9 @@ def test_the_upper_bound_and_constrained_masks_are_told_apart(
 def test_unknown_names(comparison: FlexCimComparison) -> None:
     with pytest.raises(ValueError, match="nm must be one of mixed, two_four, got 'best'"):
         comparison.evaluate(rows("dense", nm="best"))
+    with pytest.raises(ValueError, match="cycle must name at least one N:M pattern"):
+        NMProfile([])
+    with pytest.raises(ValueError, match="N:M pattern needs 1 <= N <= M, got 5:4"):
+        NMProfile(["2:4", "5:4"])
     with pytest.raises(ValueError, match="model must be one of toy, got 'gpt'"):
         comparison.evaluate({**rows("dense"), "model": np.array(["gpt"], dtype=object)})

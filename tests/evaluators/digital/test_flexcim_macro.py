@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from evaluators.digital.bill_of_material import MacroOptions, Pipeline
-from evaluators.digital.digital_cim import CimOptions, DigitalCimEvaluator, GemmLayer, Residency
+from evaluators.digital.digital_cim import DigitalCimEvaluator, GemmLayer
 from evaluators.digital.flexcim_macro import FlexCimMachine, run_matmul
 from evaluators.digital.flexcim_tiles import BoolArray, MacroGeometry, compress_tiles
+from evaluators.digital.gemm_cost import CimOptions, Residency
 from spaces.cim.digital_cim import Architecture, CimBatch, machine_batch
 from spaces.sparsity.nm_sparsity import NMBatch, NMPattern
 
