@@ -107,7 +107,11 @@ def _rgba(name: str, share: float) -> Colour:
 def _frame(axis: Axes, heat_map: HeatMap, across: Sequence[Any], down: Sequence[Any]) -> None:
     turned = any(isinstance(value, str) for value in across)
     labels = [_label(value) for value in across]
-    axis.set_xticks(range(len(across)), labels, rotation=40 if turned else 0, fontsize=7)
+    axis.set_xticks(range(len(across)), labels, fontsize=7)
+    if turned:
+        axis.tick_params(axis="x", rotation=40)
+        for label in axis.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(down)), [_label(value) for value in down], fontsize=8)
     axis.set(xlabel=heat_map.x, xlim=(-0.5, len(across) - 0.5), ylim=(len(down) - 0.5, -0.5))
 

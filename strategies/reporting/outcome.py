@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from evaluators.evaluation import MODEL_VERSION
+from evaluators.evaluation import MODEL_VERSION, FloatArray
 from spaces.space import Space
 from strategies.reporting.stages import TITLE as STAGES
 from strategies.reporting.stages import funnel_figure
 from strategies.reporting.study_result import StudyResult, Trial
 from strategies.reporting.terminal import Rows
 from strategies.tuning.memory import free_memory
+from strategies.tuning.trial_batch import TrialBatch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,6 +68,15 @@ class Surveys(Protocol):
 
 
 @runtime_checkable
+class Remembers(Protocol):
+    """Optional capability of an evaluator that compares its own results with one another."""
+
+    def remember(self, designs: Any, metrics: Mapping[str, FloatArray]) -> None:
+        """Take over what other processes, or an earlier session, measured of n designs."""
+        ...
+
+
+@runtime_checkable
 class Draws(Protocol):
     """Optional capability of an evaluator: pictures of a design in its own terms."""
 
@@ -112,6 +122,9 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
         texts = {"No feasible trial": no_feasible_text(result)}
         texts |= obstacles(space, evaluator, result)
         return Findings({}, texts, summary=summary_of(result))
+    if isinstance(evaluator, Remembers):
+        known = feasible_trials(result)
+        evaluator.remember(space.decode(known.columns), known.evaluation.metrics)
     design = space.decode(best.columns)
     explained = evaluator.explain(design)
     tables.update(explained.get("tables", {}))
@@ -159,9 +172,13 @@ def surveyed(space: Space, evaluator: Any, result: StudyResult) -> Mapping[str, 
     """What an evaluator says of all feasible designs together; nothing if it does not survey."""
     if not isinstance(evaluator, Surveys):
         return {}
+    return evaluator.survey(space.decode(feasible_trials(result).columns))
+
+
+def feasible_trials(result: StudyResult) -> TrialBatch:
+    """Every feasible trial of a study as one batch."""
     feasible = np.flatnonzero(np.isfinite(result.losses).all(axis=1))
-    columns = result.reader.trials([int(number) for number in feasible]).columns
-    return evaluator.survey(space.decode(columns))
+    return result.reader.trials([int(number) for number in feasible])
 
 
 def no_feasible_text(result: StudyResult) -> str:
