@@ -13,10 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.accuracy.streamed_model import StreamedModel, WeightEdit, keep
-
-BATCH = 32
-"""Sequences per forward pass."""
+from evaluators.accuracy.streamed_model import StreamedModel, WeightEdit, batches, keep
 
 NEIGHBOURS = 10
 """Neighbours compared per text."""
@@ -26,10 +23,7 @@ def embeddings(
     model: StreamedModel, tokens: NDArray[np.int64], edit: WeightEdit = keep
 ) -> NDArray[np.float64]:
     """Mean of the last hidden states over tokens, of unit length; shape (texts, width)."""
-    pooled = [
-        model.run(tokens[start : start + BATCH], edit).astype(np.float64).mean(axis=1)
-        for start in range(0, len(tokens), BATCH)
-    ]
+    pooled = [model.run(batch, edit).astype(np.float64).mean(axis=1) for batch in batches(tokens)]
     vectors = np.concatenate(pooled)
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
@@ -72,34 +66,36 @@ def perplexity(model: StreamedModel, tokens: NDArray[np.int64], edit: WeightEdit
 
     Windows do not overlap; the first token of a window is not predicted.
     """
-    total, count = 0.0, 0
-    for start in range(0, len(tokens), BATCH):
-        batch = tokens[start : start + BATCH]
-        logits = model.run(batch, edit)[:, :-1].astype(np.float64)
-        peak = logits.max(axis=2, keepdims=True)
-        normaliser = np.log(np.exp(logits - peak).sum(axis=2)) + peak[:, :, 0]
-        chosen = np.take_along_axis(logits, batch[:, 1:, None], axis=2)[:, :, 0]
-        total += float((normaliser - chosen).sum())
-        count += chosen.size
-    return float(np.exp(total / count))
+    total = 0.0
+    for batch in batches(tokens):
+        for logits, window in zip(model.run(batch, edit), batch, strict=True):
+            total += _surprise(logits[:-1].astype(np.float64), window[1:])
+    return float(np.exp(total / tokens[:, 1:].size))
+
+
+def _surprise(logits: NDArray[np.float64], tokens: NDArray[np.int64]) -> float:
+    """Negative log likelihood of tokens, summed; logits have shape (tokens, vocabulary)."""
+    peak = logits.max(axis=1)
+    normaliser = np.log(np.exp(logits - peak[:, None]).sum(axis=1)) + peak
+    return float((normaliser - logits[np.arange(len(tokens)), tokens]).sum())
 
 
 @dataclass
 class FidelityMeter:
-    """Measures edited weights of one model on the same held-out windows.
+    """Measures edited weights of one model on the same windows of text.
 
     Attributes:
         model: The dense model.
-        held_out: Token windows, shape (texts, length).
+        windows: Token windows, shape (texts, length).
     """
 
     model: StreamedModel
-    held_out: NDArray[np.int64]
+    windows: NDArray[np.int64]
 
     @cached_property
     def reference(self) -> NDArray[np.float64]:
         """The dense model's embeddings (encoders)."""
-        return embeddings(self.model, self.held_out)
+        return embeddings(self.model, self.windows)
 
     def measure(self, edit: WeightEdit) -> Mapping[str, float]:
         """`embedding_similarity` and `neighbour_agreement`, or `perplexity` for a decoder."""
@@ -108,9 +104,22 @@ class FidelityMeter:
     def measure_model(self, other: StreamedModel, edit: WeightEdit = keep) -> Mapping[str, float]:
         """The same for another model, such as a pruned folder, against the dense model."""
         if other.folder.is_decoder:
-            return {"perplexity": perplexity(other, self.held_out, edit)}
-        vectors = embeddings(other, self.held_out, edit)
+            return {"perplexity": perplexity(other, self.windows, edit)}
+        vectors = embeddings(other, self.windows, edit)
         return {
             "embedding_similarity": embedding_similarity(self.reference, vectors),
             "neighbour_agreement": neighbour_agreement(self.reference, vectors),
         }
+
+    def loss(self, measured: Mapping[str, float]) -> float:
+        """One figure of what was measured, smaller is better, 0 for the dense model.
+
+        Encoders: 1 - neighbour agreement. Decoders: log of the perplexity over the dense one's.
+        """
+        if "perplexity" in measured:
+            return float(np.log(measured["perplexity"] / self._dense_perplexity))
+        return 1.0 - measured["neighbour_agreement"]
+
+    @cached_property
+    def _dense_perplexity(self) -> float:
+        return perplexity(self.model, self.windows)

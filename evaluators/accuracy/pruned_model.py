@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from evaluators.accuracy.outliers import FloatArray
 from evaluators.accuracy.pruning import Mask, check_divisible, sparsegpt
-from evaluators.accuracy.streamed_model import StreamedModel
+from evaluators.accuracy.streamed_model import StreamedModel, batches
 from spaces.sparsity.nm_sparsity import NMPattern
 
 Pruned = tuple[NDArray[np.float32], Mask]
@@ -46,7 +46,7 @@ def block_hessians(
 
     Args:
         model: The dense model.
-        tokens: Calibration sequences, run as one batch per block; shape (sequences, length).
+        tokens: Calibration sequences, shape (sequences, length).
         blocks: Names of the blocks.
 
     Yields:
@@ -59,9 +59,10 @@ def block_hessians(
             name: str, inputs: Any, block: str = block, found: dict[str, FloatArray] = found
         ) -> None:
             if model.linears[name] == block:
-                found[name] = (inputs.T.double() @ inputs.double()).numpy()
+                found[name] = found.get(name, 0.0) + (inputs.T.double() @ inputs.double()).numpy()
 
-        model.run(tokens, observe=observe)
+        for batch in batches(tokens):
+            model.run(batch, observe=observe)
         yield block, found
 
 

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True)
 class TextSplit:
@@ -49,6 +52,25 @@ def file_text(path: Path) -> TextSplit:
         raise ValueError(f"text file {path}: is empty")
     middle = len(text) // 2
     return TextSplit((text[:middle],), (text[middle:],), path.name)
+
+
+def evenly_spaced(windows: NDArray[np.int64], count: int, text: str) -> NDArray[np.int64]:
+    """Some of a text's token windows, from its first to its last, shape (count, length).
+
+    Args:
+        windows: Shape (windows, length).
+        count: How many.
+        text: What the text is, for the message.
+
+    Raises:
+        ValueError: If there are fewer.
+    """
+    if len(windows) < count:
+        raise ValueError(
+            f"{text} too short: {len(windows)} windows of {windows.shape[1]} tokens, {count} are "
+            "needed; give more text or ask for fewer"
+        )
+    return windows[np.linspace(0, len(windows) - 1, count).astype(np.intp)]
 
 
 def _plain(text: str) -> str:

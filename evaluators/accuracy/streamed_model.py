@@ -24,6 +24,17 @@ InputObserver = Callable[[str, Any], None]
 """(linear layer's name, its input of shape (tokens, inputs) as a torch tensor)."""
 
 
+BATCH_TOKENS = 4096
+"""Tokens per forward pass; the weights are read once for each."""
+
+
+def batches(windows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Windows, shape (windows, length), in batches of at most `BATCH_TOKENS` tokens."""
+    size = max(BATCH_TOKENS // windows.shape[1], 1)
+    for start in range(0, len(windows), size):
+        yield windows[start : start + size]
+
+
 def keep(name: str, weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """The edit that changes nothing."""
     return weights
@@ -183,9 +194,10 @@ class StreamedModel:
             self._load(self.module, f"{block_name}.{name}")
         edited_linears = [] if edit is keep else list(self.linears)
         for linear in [name for name in edited_linears if self.linears[name] == block_name]:
-            weight = self.module.get_submodule(linear).weight
-            edited = edit(linear, self.turned(linear, weight.numpy()))
-            weight.copy_(torch.from_numpy(np.ascontiguousarray(self.turned(linear, edited))))
+            module = self.module.get_submodule(linear)
+            edited = self.turned(linear, edit(linear, self.turned(linear, module.weight.numpy())))
+            changed = torch.from_numpy(np.ascontiguousarray(edited))
+            module._parameters["weight"] = torch.nn.Parameter(changed, requires_grad=False)
         resident = sum(p.numel() for p in self.module.parameters() if p.device.type != "meta")
         self.peak_resident = max(self.peak_resident, resident)
 

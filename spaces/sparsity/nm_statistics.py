@@ -39,6 +39,8 @@ class NMStatistics:
         outliers, retained_outliers: Counts, all and kept.
         windows: Windows, sum and sum of squares of outliers per window, shape (L, 3).
         window: Width of those windows.
+        thresholds: Outlier thresholds h, as multiples of the mean saliency of a layer's block.
+        exceeding: Weights above each of `thresholds`, shape (L, thresholds).
         released_presence, released_distribution: As the released FLOW solver has them, per block.
     """
 
@@ -55,6 +57,8 @@ class NMStatistics:
     retained_outliers: FloatArray
     windows: FloatArray
     window: int
+    thresholds: tuple[float, ...]
+    exceeding: FloatArray
     released_presence: Mapping[str, float]
     released_distribution: Mapping[str, float]
 
@@ -62,6 +66,10 @@ class NMStatistics:
     def presence(self) -> FloatArray:
         """Fraction of weights that are outliers, shape (L,)."""
         return self.outliers / self.parameters
+
+    def presence_above(self, threshold: float) -> FloatArray:
+        """Fraction of weights above one of `thresholds`, shape (L,)."""
+        return self.exceeding[:, self.thresholds.index(threshold)] / self.parameters
 
     @property
     def dispersion(self) -> FloatArray:
@@ -129,6 +137,7 @@ class NMStatistics:
             outliers=summed(self.outliers),
             retained_outliers=summed(self.retained_outliers),
             windows=summed(self.windows),
+            exceeding=summed(self.exceeding),
         )
 
 

@@ -30,7 +30,8 @@ from evaluators.accuracy.pruned_model import load_mask, masked, save_pruned, spa
 from evaluators.accuracy.pruning import nm_mask
 from evaluators.accuracy.reference_text import file_text, python_reference_text
 from evaluators.accuracy.streamed_model import StreamedModel
-from spaces.sparsity.nm_sparsity import NMPattern, candidate_patterns
+from spaces.sparsity.nm_sparsity import DENSE_PATTERN, NMPattern, candidate_patterns
+from strategies.nm.method_study import SelectedFidelity
 from strategies.nm.selection import SelectionTask, select
 
 pytestmark = pytest.mark.llm
@@ -165,6 +166,8 @@ def test_statistics_survive_their_file_and_match_the_masks(
     np.testing.assert_array_equal(
         again.statistics.retained_outliers, found.statistics.retained_outliers
     )
+    np.testing.assert_array_equal(again.statistics.presence_above(5.0), found.statistics.presence)
+    assert (np.diff(again.statistics.exceeding, axis=1) <= 0).all()
 
 
 def test_mamba_leaves_what_it_does_not_call_dense(tmp_path: Path) -> None:
@@ -340,18 +343,25 @@ def test_perplexity_of_a_decoder_folder(decoder: tuple[Any, Path], tmp_path: Pat
         granularity="block",
         calibration=Calibration(sequences=8, length=32),
         held_out_texts=6,
+        calibration_texts=5,
         cache=str(tmp_path / "cache"),
     )
     found = select("retained_saliency", SelectionTask(fidelity.statistics(1), 0.5, tolerance=0.05))
     measured = fidelity.measure(found.assignment, 1)
     assert set(measured) == {"perplexity", "fidelity_loss"}
-    batch = torch.from_numpy(fidelity.meter.held_out)
+    batch = torch.from_numpy(fidelity.meter.windows)
     with torch.inference_mode():
         logits = model(input_ids=batch).logits[:, :-1]
     nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
-    dense = perplexity(fidelity.streamed, fidelity.meter.held_out)
+    dense = perplexity(fidelity.streamed, fidelity.meter.windows)
     assert dense == pytest.approx(float(torch.exp(nll)), rel=1e-4)
     assert measured["fidelity_loss"] == pytest.approx(np.log(measured["perplexity"] / dense))
+    assert fidelity.calibration_loss(dict.fromkeys(found.layers, DENSE_PATTERN), 1) == 0.0
+    columns = {"method": ["owl_tuned"], "target_sparsity": [0.5], "calibration_seed": [1]}
+    tuned = SelectedFidelity(fidelity, 0.05).evaluate({k: np.array(v) for k, v in columns.items()})
+    assert not tuned.failures
+    assert tuned.metrics["owl_threshold"][0] in fidelity.calibration.thresholds
+    assert np.isfinite(tuned.metrics["perplexity"]).all()
 
 
 def test_malformed_folders_and_texts(encoder: StreamedModel, tmp_path: Path) -> None:
@@ -369,7 +379,7 @@ def test_malformed_folders_and_texts(encoder: StreamedModel, tmp_path: Path) -> 
         encoder.folder.token_windows(["hello world"], 64)
     with pytest.raises(ValueError, match="5 windows of 64 tokens for 64 calibration sequences"):
         Calibration().draw(np.zeros((5, 64), dtype=np.int64))
-    with pytest.raises(ValueError, match=r"held-out text too short: .* held_out_texts is 100000"):
+    with pytest.raises(ValueError, match=r"held-out text too short: .* tokens, 100000 are needed"):
         NMFidelity(held_out_texts=100_000).meter.reference.sum()
     with pytest.raises(ValueError, match="mask_rule must be one of wanda"):
         NMFidelity(mask_rule="random")
