@@ -116,6 +116,7 @@ class NMSelection:
         sparsity: Weighted mean sparsity reached.
         tolerance: Deviation that was allowed.
         note: What was relaxed, or empty.
+        settings: Name -> value of what a method chose before it solved.
     """
 
     layers: tuple[str, ...]
@@ -126,6 +127,7 @@ class NMSelection:
     sparsity: float
     tolerance: float
     note: str = ""
+    settings: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def certified(self) -> bool:
@@ -177,14 +179,6 @@ def sparsity_of(program: NMProgram, choice: NDArray[np.int64]) -> float:
     """Weighted mean sparsity of an assignment."""
     sparsity = np.array([pattern.sparsity for pattern in program.patterns])
     return float(program.share @ sparsity[choice])
-
-
-def within_budgets(program: NMProgram, choice: NDArray[np.int64]) -> bool:
-    """True if an assignment keeps every budget."""
-    rows = np.arange(len(choice))
-    return all(
-        budget.cost[rows, choice].sum() <= budget.limit for budget in program.budgets.values()
-    )
 
 
 def smallest_tolerance(program: NMProgram) -> float:

@@ -16,14 +16,17 @@ import numpy as np
 from spaces.sparsity.nm_sparsity import NMPattern
 from spaces.sparsity.nm_statistics import NMStatistics
 
-REFERENCES = ("uniform", "owl")
+REFERENCES = ("uniform", "owl", "owl_tuned")
 """The methods that gains are measured against."""
 
 SMALLER_IS_BETTER = frozenset({"fidelity_loss", "perplexity"})
 """Metrics that are losses."""
 
+SETTINGS = ("owl_lambda", "owl_threshold")
+"""Metrics that are values a method chose by itself."""
+
 NOT_FIDELITY = frozenset(
-    {"sparsity", "density", "certified", "allowed_deviation", "retained_saliency"}
+    {"sparsity", "density", "certified", "allowed_deviation", "retained_saliency", *SETTINGS}
 )
 """Metrics that a selection says of itself."""
 
@@ -44,7 +47,7 @@ class Gain:
     standard_error: float
 
     def __str__(self) -> str:
-        return f"{self.mean:+.4f} ± {self.standard_error:.4f}" if self.mean == self.mean else ""
+        return f"{self.mean:+.3f} ± {self.standard_error:.3f}" if self.mean == self.mean else ""
 
     @property
     def no_worse(self) -> bool:
@@ -117,29 +120,45 @@ class MethodComparison:
         return float(same) / self.mean(method, target, "density")
 
     def table(self, metric: str = "fidelity_loss") -> list[dict[str, Any]]:
-        """One row per target and method: measured means, gains over `REFERENCES` in `metric`."""
-        rows = []
+        """One row per target and method, best first: measured means and gains in `metric`.
+
+        `over X` is the paired gain over each of `REFERENCES` with its standard error, `fewer
+        weights` the compression at equal fidelity.
+        """
+        rows: list[dict[str, Any]] = []
+        sign = 1.0 if metric in SMALLER_IS_BETTER else -1.0
         for target in self.targets:
-            for method in self.methods:
-                if self.seeds(method, target):
-                    rows.append(self._table_row(method, target, metric))
+            measured = [method for method in self.methods if self.seeds(method, target)]
+            measured.sort(key=lambda method: sign * self.mean(method, target, metric))
+            rows += [self._table_row(method, target, metric) for method in measured]
         return rows
+
+    def settings_table(self) -> list[dict[str, Any]]:
+        """One row per target and method that chose settings by itself: their values by seed."""
+        found: dict[tuple[float, str], dict[str, list[str]]] = {}
+        for (method, target, _), row in sorted(self.rows.items(), key=lambda item: item[0][1:]):
+            for name in (name for name in SETTINGS if name in row):
+                values = found.setdefault((target, method), {}).setdefault(name, [])
+                values.append(f"{row[name]:g}")
+        return [
+            {"target": target, "method": method}
+            | {f"{name} by seed": ", ".join(values) for name, values in chosen.items()}
+            for (target, method), chosen in found.items()
+        ]
 
     def _table_row(self, method: str, target: float, metric: str) -> dict[str, Any]:
         row: dict[str, Any] = {
-            "target sparsity": target,
+            "target": target,
             "method": method,
             "seeds": len(self.seeds(method, target)),
             "sparsity": self.mean(method, target, "sparsity"),
         }
         row |= {name: self.mean(method, target, name) for name in self.fidelity_metrics}
         for reference in REFERENCES:
-            row[f"gain over {reference} ± std error"] = str(
-                self.gain(method, reference, target, metric)
-            )
+            row[f"over {reference}"] = str(self.gain(method, reference, target, metric))
         fewer = self.compression(method, target, metric)
-        row["weights of uniform at equal fidelity"] = f"{fewer:.2f}x" if fewer == fewer else ""
-        row["proven optimal"] = self.mean(method, target, "certified") == 1.0
+        row["fewer weights"] = f"{fewer:.2f}x" if fewer == fewer else ""
+        row["optimal"] = self.mean(method, target, "certified") == 1.0
         return row
 
 

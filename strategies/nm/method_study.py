@@ -16,10 +16,18 @@ from evaluators.evaluation import Evaluation
 from spaces.space import Columns
 from spaces.sparsity.nm_sparsity import DENSE_PATTERN, NMPattern
 from spaces.sparsity.nm_statistics import NMStatistics
-from strategies.nm.integer_program import DEFAULT_TOLERANCE, ImpossibleSelection, NMSelection
-from strategies.nm.method_comparison import Key, MethodComparison, pattern_rows
+from strategies.nm.integer_program import (
+    DEFAULT_TOLERANCE,
+    FloatArray,
+    ImpossibleSelection,
+    NMSelection,
+)
+from strategies.nm.method_comparison import SETTINGS, Key, MethodComparison, pattern_rows
 from strategies.nm.selection import SelectionTask, select
 from strategies.nm.selection_strategy import PricesUnits, unit_budgets
+
+TABLE = "Methods at equal sparsity (means over seeds; over X: paired gain ± standard error)"
+"""Title of the comparison."""
 
 
 class FidelitySource(Protocol):
@@ -33,6 +41,10 @@ class FidelitySource(Protocol):
         """Fidelity metrics, `fidelity_loss` among them."""
         ...
 
+    def calibration_loss(self, assignment: Mapping[str, NMPattern], seed: int) -> float:
+        """`fidelity_loss` on calibration text instead."""
+        ...
+
 
 @dataclass
 class SelectedFidelity:
@@ -40,7 +52,7 @@ class SelectedFidelity:
 
     A method may carry the suffix `_m<M>`, which offers it the patterns of one M only. Metrics: the
     measured fidelity, `sparsity` and `density` reached, `retained_saliency`, `certified` (1 =
-    proven optimal) and `relaxed_tolerance`.
+    proven optimal), `allowed_deviation`, and the settings that a method chose by itself.
 
     Attributes:
         fidelity: The model.
@@ -75,8 +87,7 @@ class SelectedFidelity:
     def explain(self, design: Columns) -> Mapping[str, Any]:
         """The assignment of one design as a picture, and the methods compared so far."""
         key = _keys(design)[0]
-        row = self._row(key)
-        selection = self._selections[key]
+        row, selection = self._row(key), self.selection(key)
         statistics = self._offered(key)
         title = f"N:M per layer, {key[0]} at {key[1]:.0%}"
         return {
@@ -88,16 +99,26 @@ class SelectedFidelity:
                 "tolerance": selection.tolerance,
                 "note": selection.note,
             },
-            "tables": {"Methods at equal sparsity, mean over seeds": self.methods.table()},
+            "tables": {TABLE: self.methods.table()},
             "texts": {title: picture(selection.assignment, statistics)},
         }
 
+    def remember(self, designs: Columns, metrics: Mapping[str, FloatArray]) -> None:
+        """Rows that worker processes, or an earlier session, measured: compared with the others."""
+        for index, key in enumerate(_keys(designs)):
+            row = {name: float(values[index]) for name, values in metrics.items()}
+            known = {name: value for name, value in row.items() if not np.isnan(value)}
+            self._rows.setdefault(key, known)
+
     def survey(self, designs: Columns) -> Mapping[str, Any]:
-        """One picture per target: the N:M of every layer by every method, at its first seed."""
+        """What methods chose by themselves, and one picture per target.
+
+        A picture shows the N:M of every layer by every method, at its first seed.
+        """
         heat_maps = {}
         for target in sorted({key[1] for key in _keys(designs)}):
             chosen: dict[str, Key] = {}
-            for key in sorted(_keys(designs), key=lambda key: key[2]):
+            for key in sorted(_keys(designs)):
                 if key[1] == target:
                     chosen.setdefault(key[0], key)
             rows = pattern_rows(
@@ -112,17 +133,19 @@ class SelectedFidelity:
                 "number": "N:M",
                 "panel": "method",
             }
-        return {"heat_maps": heat_maps}
+        settings = self.methods.settings_table()
+        tables = {"Settings chosen on calibration text": settings} if settings else {}
+        return {"tables": tables, "heat_maps": heat_maps}
 
     @property
     def methods(self) -> MethodComparison:
-        """Everything measured so far, by this process."""
+        """Everything measured so far by this process, and what it was told of."""
         return MethodComparison(self._rows)
 
     def selection(self, key: Key) -> NMSelection:
         """The proven optimal assignment of one row."""
         if key not in self._selections:
-            method, target, _ = key
+            (method, target, seed), row = key, self._rows.get(key, {})
             statistics = self._offered(key)
             ends = {*statistics.layers[: self.dense_ends]}
             ends |= {*statistics.layers[len(statistics.layers) - self.dense_ends :]}
@@ -132,6 +155,9 @@ class SelectedFidelity:
                 self.tolerance,
                 frozenset(ends),
                 unit_budgets(self.hardware, statistics.patterns, self.budgets),
+                seed,
+                lambda assignment: self.fidelity.calibration_loss(assignment, seed),
+                {name: row[name] for name in SETTINGS if name in row},
             )
             name = method.rpartition("_m")[0] if _group(method) else method
             self._selections[key] = select(name, task)
@@ -182,6 +208,7 @@ def _selection_metrics(selection: NMSelection, statistics: NMStatistics) -> dict
         "density": float(share @ kept),
         "certified": float(selection.certified),
         "allowed_deviation": selection.tolerance,
+        **selection.settings,
     }
     fraction = statistics.retained_fraction("saliency")
     columns = [

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
+from math import ceil, floor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,6 @@ from strategies.nm.integer_program import (
     smallest_tolerance,
     solve,
     sparsity_of,
-    within_budgets,
 )
 
 FloatArray = NDArray[np.float64]
@@ -34,9 +35,12 @@ RELEASED_PATTERNS = tuple(NMPattern.parse(t) for t in ("2:4", "4:4", "2:8", "4:8
 RELEASED_PRESENCE_WEIGHT, RELEASED_CLUSTERING_WEIGHT, RELEASED_MAXIMUM = 1.0, 4.0, 8
 """Candidates, weights a and b, and Nmax = Mmax of the released solver."""
 
-OWL_GROUP, OWL_RANGE = 8, 0.16
-"""OWL's N:M: fixed M, and the range of densities between the extreme layers, 2 lambda with the
-paper's lambda = 0.08. Its README gives 2 weights of 8 (0.25) for N:M, which was worse here."""
+OWL_GROUP, OWL_LAMBDA = 8, 0.08
+"""OWL's N:M: fixed M, and the usual lambda; densities of the extreme layers differ by 2 lambda. Its
+README gives a range of 2 weights of 8 (0.25) for N:M, which was worse here."""
+
+OWL_LAMBDAS = (0.02, 0.05, 0.08, 0.1, 0.2)
+"""Values of lambda among which OWL's authors search for each model (arXiv 2310.05175)."""
 
 DENSITY_SPREAD = 0.25
 """Corrected FLOW: range of the wanted density between extreme presences, relative to the mean."""
@@ -52,6 +56,11 @@ class SelectionTask:
         tolerance: Allowed deviation.
         forced_dense: Units that keep every weight.
         budgets: Name -> limit on a per-unit cost over the statistics' patterns.
+        seed: Of what a method draws.
+        calibration_loss: Measured loss of an assignment on calibration text, for methods that
+            choose their settings by it; never on the text that fidelity is reported on.
+        settings: What such a method chose before, as `NMSelection.settings` has it; it does not
+            choose again.
     """
 
     statistics: NMStatistics
@@ -59,6 +68,13 @@ class SelectionTask:
     tolerance: float = DEFAULT_TOLERANCE
     forced_dense: frozenset[str] = frozenset()
     budgets: Mapping[str, Budget] = field(default_factory=dict)
+    seed: int = 0
+    calibration_loss: Callable[[Mapping[str, NMPattern]], float] | None = None
+    settings: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.forced_dense.issuperset(self.statistics.layers):
+            raise ValueError("forced_dense names every layer; leave one free")
 
     def program(self, cost: FloatArray) -> NMProgram:
         """The integer program with this cost, shape (L, q)."""
@@ -77,10 +93,24 @@ class SelectionTask:
     @property
     def free_density(self) -> float:
         """Mean density that the units not forced dense must have to meet the target."""
-        share = self.statistics.parameters / self.statistics.parameters.sum()
-        dense = np.array([name in self.forced_dense for name in self.statistics.layers])
-        free = float(share[~dense].sum())
-        return max((1.0 - self.target_sparsity - float(share[dense].sum())) / free, 0.0)
+        free = float(self.share[~self.dense].sum())
+        return max(1.0 - self.target_sparsity / free, 0.0)
+
+    @property
+    def share(self) -> FloatArray:
+        """Part of the parameters that each unit has, shape (L,)."""
+        parameters = self.statistics.parameters
+        return np.asarray(parameters / parameters.sum())
+
+    @property
+    def dense(self) -> NDArray[np.bool_]:
+        """Units that keep every weight, shape (L,)."""
+        return np.array([name in self.forced_dense for name in self.statistics.layers])
+
+    @property
+    def densities(self) -> FloatArray:
+        """Of the candidate patterns, shape (q,)."""
+        return np.array([pattern.density for pattern in self.statistics.patterns])
 
 
 def retained_saliency(task: SelectionTask) -> NMSelection:
@@ -99,9 +129,7 @@ def retained_energy(task: SelectionTask) -> NMSelection:
 
 def _retained(task: SelectionTask, measure: str) -> FloatArray:
     """Parameter share x retained fraction, shape (L, q)."""
-    parameters = task.statistics.parameters
-    fraction = task.statistics.retained_fraction(measure)
-    return np.asarray((parameters / parameters.sum())[:, None] * fraction)
+    return np.asarray(task.share[:, None] * task.statistics.retained_fraction(measure))
 
 
 def flow_corrected(task: SelectionTask) -> NMSelection:
@@ -117,11 +145,10 @@ def flow_corrected(task: SelectionTask) -> NMSelection:
     groups = sizes[[not pattern.is_dense for pattern in statistics.patterns]]
     low, high = float(groups.min()), float(groups.max())
     wanted_group = low + (high - low) * _scaled(statistics.dispersion)
-    density = _wanted_density(task, DENSITY_SPREAD)
-    kept = np.array([pattern.density for pattern in statistics.patterns])
+    density = _wanted_density(task, statistics.presence, DENSITY_SPREAD * task.free_density)
     distance = np.abs(sizes[None, :] - wanted_group[:, None]) / 4.0
     distance[:, [pattern.is_dense for pattern in statistics.patterns]] = 0.0
-    return solve(task.program(np.abs(kept[None, :] - density[:, None]) * high + distance))
+    return solve(task.program(np.abs(task.densities[None, :] - density[:, None]) * high + distance))
 
 
 def flow_released(task: SelectionTask) -> NMSelection:
@@ -173,50 +200,69 @@ def flow_released(task: SelectionTask) -> NMSelection:
 
 
 def owl(task: SelectionTask) -> NMSelection:
-    """OWL's N:M: one M, outlier-rich units drop fewer weights.
+    """OWL's N:M with the same settings for every model: `OWL_LAMBDA`, the statistics' threshold."""
+    return owl_with(task, OWL_LAMBDA, task.statistics.presence)
 
-    The presence, min-max scaled to a range of `OWL_RANGE` and centred, is added to the mean
-    density. Instead of rounding each unit alone to N of `OWL_GROUP`, the nearest numbers that meet
-    the target are found by the integer program.
+
+def owl_tuned(task: SelectionTask) -> NMSelection:
+    """OWL's N:M with lambda and outlier threshold searched, as its paper does for every model.
+
+    Of all pairs of `OWL_LAMBDAS` and the statistics' thresholds, the one whose pruned model has the
+    least loss on calibration text: `settings` of what is returned.
+
+    Raises:
+        ValueError: If the task cannot measure.
     """
-    density = _wanted_density(task, OWL_RANGE / max(task.free_density, 1e-9))
-    return solve(task.program(_nearest_density(task, density, OWL_GROUP)))
+    if task.settings:
+        return _owl_at(task, task.settings["owl_lambda"], task.settings["owl_threshold"])
+    if task.calibration_loss is None:
+        raise ValueError(
+            "owl_tuned: chooses its settings by measuring the pruned model; use an evaluator that "
+            "measures, such as nm_methods, or the method owl"
+        )
+    found: dict[bytes, NMSelection] = {}
+    for threshold, scale in product(task.statistics.thresholds, OWL_LAMBDAS):
+        selection = _owl_at(task, scale, threshold)
+        found.setdefault(selection.choice.tobytes(), selection)
+    losses = [task.calibration_loss(selection.assignment) for selection in found.values()]
+    return list(found.values())[int(np.argmin(losses))]
+
+
+def _owl_at(task: SelectionTask, scale: float, threshold: float) -> NMSelection:
+    """OWL's N:M at these settings, which it names."""
+    selection = owl_with(task, scale, task.statistics.presence_above(threshold))
+    return replace(selection, settings={"owl_lambda": scale, "owl_threshold": threshold})
+
+
+def owl_with(task: SelectionTask, scale: float, presence: FloatArray) -> NMSelection:
+    """One M, outlier-rich units drop fewer weights.
+
+    The presence, min-max scaled to a range of 2 lambda and centred, is added to the mean density.
+    Instead of rounding each unit alone to N of `OWL_GROUP`, the nearest numbers that meet the
+    target are found by the integer program.
+
+    Args:
+        task: What to select for.
+        scale: lambda.
+        presence: Fraction of outliers, shape (L,).
+    """
+    density = _wanted_density(task, presence, 2.0 * scale)
+    distance = np.abs(task.densities[None, :] - density[:, None]) * task.share[:, None]
+    return solve(task.program(np.where(_of_group(task), distance, np.nan)))
 
 
 def uniform(task: SelectionTask) -> NMSelection:
-    """The same N:M everywhere, at OWL's fixed M.
+    """The same N of OWL's M everywhere; where the target lies between two N, both.
 
-    Where the target lies between two N, both are used, spread evenly over depth: the running
-    excess over the target decides.
-
-    Where that misses the target by more than the tolerance, or a budget, the integer program places
-    the two neighbours.
+    Which units get which is drawn from `task.seed`: any choice would be as uniform, so the spread
+    between draws belongs to the baseline.
     """
-    statistics = task.statistics
-    density, carried = task.free_density, 0.0
-    low = max(np.floor(density * OWL_GROUP), 1.0) / OWL_GROUP
-    high = np.ceil(density * OWL_GROUP) / OWL_GROUP
-    wanted = np.ones(len(statistics.layers))
-    for index, name in enumerate(statistics.layers):
-        if name not in task.forced_dense:
-            due = density + carried / statistics.parameters[index]
-            wanted[index] = np.clip(np.round(due * OWL_GROUP) / OWL_GROUP, low, high)
-            carried += (density - wanted[index]) * statistics.parameters[index]
-    kept = np.array([pattern.density for pattern in statistics.patterns])
-    neighbour = (kept == low) | (kept == high)
-    free = np.array([name not in task.forced_dense for name in statistics.layers])
-    usable = neighbour[None, :] | ~free[:, None]
-    cost = np.where(usable, _nearest_density(task, wanted, OWL_GROUP), np.nan)
-    program = task.program(cost)
-    choice = np.nanargmin(cost, axis=1)
-    sparsity = sparsity_of(program, choice)
-    if abs(sparsity - task.target_sparsity) > task.tolerance or not within_budgets(program, choice):
-        return solve(program)
-    objective = float(cost[np.arange(len(choice)), choice].sum())
-    found = NMSelection(
-        statistics.layers, statistics.patterns, choice, objective, objective, sparsity, 0.0
-    )
-    return replace(found, tolerance=task.tolerance)
+    kept = round(task.free_density * OWL_GROUP, 9)
+    neighbours = [max(floor(kept), 1) / OWL_GROUP, ceil(kept) / OWL_GROUP]
+    usable = _of_group(task) & np.isin(task.densities, neighbours)[None, :]
+    usable |= task.dense[:, None]
+    drawn = np.random.default_rng(task.seed).random(usable.shape) * task.share[:, None]
+    return solve(task.program(np.where(usable, drawn, np.nan)))
 
 
 METHODS: Mapping[str, Callable[[SelectionTask], NMSelection]] = {
@@ -225,6 +271,7 @@ METHODS: Mapping[str, Callable[[SelectionTask], NMSelection]] = {
     "flow_corrected": flow_corrected,
     "flow_released": flow_released,
     "owl": owl,
+    "owl_tuned": owl_tuned,
     "uniform": uniform,
 }
 """Selection methods by name."""
@@ -248,24 +295,28 @@ def _scaled(values: FloatArray) -> FloatArray:
     return np.asarray((values - values.min()) / span if span > 0 else np.zeros_like(values))
 
 
-def _wanted_density(task: SelectionTask, spread: float) -> FloatArray:
+def _wanted_density(task: SelectionTask, presence: FloatArray, spread: float) -> FloatArray:
     """Mean density of the free units, more where the presence is high; shape (L,).
 
-    `spread` is the range between the extreme units, relative to the mean density.
+    `spread` is the range between the extreme free units.
     """
-    presence = _scaled(task.statistics.presence)
-    share = task.statistics.parameters / task.statistics.parameters.sum()
-    centred = presence - float(share @ presence)
-    return np.clip(task.free_density * (1.0 + spread * centred), 0.0, 1.0)
+    free = ~task.dense
+    scaled = np.zeros(len(free))
+    scaled[free] = _scaled(presence[free])
+    centred = scaled - float(task.share[free] @ scaled[free] / task.share[free].sum())
+    return np.clip(task.free_density + spread * centred, 0.0, 1.0)
 
 
-def _nearest_density(task: SelectionTask, density: FloatArray, group: int) -> FloatArray:
-    """Cost |n/m - density| x parameters among the patterns of one M, shape (L, q)."""
+def _of_group(task: SelectionTask) -> NDArray[np.bool_]:
+    """Patterns of OWL's M, and dense, that a unit may take; shape (L, q).
+
+    Raises:
+        ValueError: If no pattern of that M is offered.
+    """
     patterns = task.statistics.patterns
-    kept = np.array([pattern.density for pattern in patterns])
-    usable = np.array([pattern.m == group or pattern.is_dense for pattern in patterns])
-    if usable.sum() < 2:
-        raise ValueError(f"no candidate pattern has M = {group}; offer it among the group sizes")
-    share = task.statistics.parameters / task.statistics.parameters.sum()
-    cost = np.abs(kept[None, :] - density[:, None]) * share[:, None]
-    return np.where(usable[None, :], cost, np.nan)
+    if not any(pattern.m == OWL_GROUP for pattern in patterns):
+        raise ValueError(
+            f"no candidate pattern has M = {OWL_GROUP}; offer it among the group sizes"
+        )
+    usable = np.array([pattern.m == OWL_GROUP or pattern.is_dense for pattern in patterns])
+    return np.broadcast_to(usable, (len(task.statistics.layers), len(patterns)))

@@ -56,15 +56,34 @@ def test_compression_interpolates_the_density_of_uniform() -> None:
     assert math.isnan(comparison.compression("owl", 0.6, "fidelity_loss"))  # worse than uniform
 
 
-def test_table_has_a_row_per_measured_pair() -> None:
+def test_table_has_a_row_per_measured_pair_best_first() -> None:
     table = compared().table()
-    assert [(row["target sparsity"], row["method"]) for row in table] == [
+    assert [(row["target"], row["method"]) for row in table] == [
         (0.5, "uniform"),
+        (0.6, "retained_saliency"),
         (0.6, "uniform"),
         (0.6, "owl"),
-        (0.6, "retained_saliency"),
     ]
-    assert table[-1]["gain over owl ± std error"] == "+0.1200 ± 0.0100"
-    assert table[-1]["weights of uniform at equal fidelity"] == "1.12x"
-    assert table[0]["gain over owl ± std error"] == ""
-    assert table[-1]["proven optimal"] is True
+    assert table[1]["over owl"] == "+0.120 ± 0.010"
+    assert table[1]["fewer weights"] == "1.12x"
+    assert table[0]["over owl"] == ""
+    assert table[1]["optimal"] is True
+    assert [row["method"] for row in compared().table("agreement")] == [r["method"] for r in table]
+
+
+def test_settings_are_listed_by_seed_and_are_no_fidelity() -> None:
+    rows = {
+        ("owl_tuned", 0.6, 1): {"loss": 0.2, "owl_lambda": 0.05, "owl_threshold": 7.0},
+        ("uniform", 0.6, 0): {"loss": 0.3},
+        ("owl_tuned", 0.6, 0): {"loss": 0.2, "owl_lambda": 0.02, "owl_threshold": 3.0},
+    }
+    comparison = MethodComparison(rows)
+    assert comparison.fidelity_metrics == ["loss"]
+    assert comparison.settings_table() == [
+        {
+            "target": 0.6,
+            "method": "owl_tuned",
+            "owl_lambda by seed": "0.02, 0.05",
+            "owl_threshold by seed": "3, 7",
+        }
+    ]

@@ -1,6 +1,7 @@
 """Selection methods as a study: keys, pairing over seeds, failures, the picture."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from spaces.sparsity.nm_sparsity import NMPattern
 from spaces.sparsity.nm_statistics import NMStatistics
 from strategies.nm.integer_program import FloatArray
 from strategies.nm.method_study import SelectedFidelity, picture
+from strategies.nm.selection import OWL_LAMBDAS, SelectionTask, owl_with
 from strategies.reporting.heat_map import HeatMap, heat_map_figure
 from tests.strategies.nm.test_selection import synthetic
 
@@ -28,6 +30,9 @@ class KnownModel:
         columns = [statistics.patterns.index(assignment[n]) for n in statistics.layers]
         kept = statistics.retained_fraction("saliency")[np.arange(12), columns].mean()
         return {"fidelity_loss": float(1 - kept + 0.01 * (seed % 2))}
+
+    def calibration_loss(self, assignment: Mapping[str, NMPattern], seed: int) -> float:
+        return self.measure(assignment, seed)["fidelity_loss"]
 
 
 class PricedModel:
@@ -116,6 +121,39 @@ def test_survey_pictures_every_layer_by_every_method() -> None:
     figure = heat_map_figure(HeatMap(**maps["nm_per_layer_at_60_percent"]))
     shown = {text.get_text() for text in figure.axes[0].texts}
     assert shown == {row["N:M"] for row in maps["nm_per_layer_at_60_percent"]["rows"]}
+
+
+def test_rows_measured_elsewhere_are_compared_without_measuring_again() -> None:
+    """What a worker process measured, the process that reports is told of."""
+    rows = columns(("uniform", 0.5, 0), ("owl_tuned", 0.5, 0), ("retained_saliency", 0.5, 0))
+    worker, model = SelectedFidelity(KnownModel(), 0.02), KnownModel()
+    found = worker.evaluate(rows)
+    reporter = SelectedFidelity(model, 0.02)
+    reporter.remember(rows, found.metrics)
+    assert reporter.methods.rows == worker.methods.rows
+    account = reporter.explain(columns(("retained_saliency", 0.5, 0)))
+    (table,) = account["tables"].values()
+    assert {row["method"] for row in table} == {"uniform", "owl_tuned", "retained_saliency"}
+    key = ("owl_tuned", 0.5, 0)
+    assert reporter.selection(key).assignment == worker.selection(key).assignment
+    assert reporter.selection(key).settings == worker.selection(key).settings
+    assert model.measured == 0
+
+
+def test_owl_tuned_takes_the_settings_of_least_loss_on_calibration_text() -> None:
+    """The model's loss falls with the retained saliency, so no other setting retains more."""
+    model = KnownModel()
+    statistics, study = model.statistics(0), SelectedFidelity(model, 0.02)
+    found = study.evaluate(columns(("owl_tuned", 0.6, 0), ("owl", 0.6, 0)))
+    chosen = (found.metrics["owl_lambda"][0], found.metrics["owl_threshold"][0])
+    losses = {}
+    for threshold, scale in product((3.0, 5.0), OWL_LAMBDAS):
+        presence = statistics.presence_above(threshold)
+        other = owl_with(SelectionTask(statistics, 0.6, 0.02), scale, presence)
+        losses[scale, threshold] = model.calibration_loss(other.assignment, 0)
+    assert losses[chosen] == min(losses.values()) < max(losses.values())
+    assert found.metrics["fidelity_loss"][0] == pytest.approx(min(losses.values()))
+    assert np.isnan(found.metrics["owl_lambda"][1])
 
 
 def test_picture_has_a_line_per_block() -> None:
