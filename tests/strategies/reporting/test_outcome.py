@@ -1,6 +1,8 @@
 """What a finished study says: its best design, its front, how it ended, why nothing is feasible."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from strategies.reporting.printed_outcome import FRONT_ROWS, shown_front
 from strategies.tuning.budget import Budget
 from strategies.tuning.trial_log import in_memory_log
 from strategies.tuning.tuner import Tuner
-from tests.strategies.problems import bowl_problem
+from tests.strategies.problems import Bowl, bowl_problem
 from tests.strategies.tuning.test_tuner import tuned
 
 
@@ -54,3 +56,24 @@ def test_a_study_of_given_designs_alone_says_that_nothing_was_proposed() -> None
     searched = gather(problem.space, problem.evaluator, tuned(problem, 3)).summary
     assert ending(searched).startswith("3 trials (3 feasible) in ")
     assert "note" not in ending(searched)
+
+
+class Remembering(Bowl):
+    """Notes what it is told of."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, dict[str, Any]]] = []
+
+    def remember(self, designs: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+        self.told.append((len(designs["tile_m"]), dict(metrics)))
+
+
+def test_an_evaluator_that_compares_its_results_is_told_of_all_feasible_ones() -> None:
+    evaluator = Remembering()
+    problem = bowl_problem(evaluator=evaluator)
+    result = tuned(problem, 12)
+    gather(problem.space, evaluator, result)
+    ((count, metrics),) = evaluator.told
+    assert count == result.counts["feasible"]
+    recorded = result.reader.values("metric/energy_pj")[result.reader.states() == "feasible"]
+    np.testing.assert_array_equal(metrics["energy_pj"], recorded)
