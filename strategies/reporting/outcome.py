@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -26,6 +27,9 @@ MAX_PARAMS = 8
 """Parameters shown in a row; designs of more are listed one by one instead."""
 
 FRONT = "Pareto front"
+FAILURES = 3
+"""Reasons of failed trials that are told, the commonest ones."""
+
 ENDINGS = {
     "trials": "the budget of trials is spent",
     "seconds": "the budget of seconds is spent",
@@ -184,16 +188,21 @@ def feasible_trials(result: StudyResult) -> TrialBatch:
 def no_feasible_text(result: StudyResult) -> str:
     """Why no trial can be shown: the commonest failures, and how near each constraint came."""
     frame = result.frame()
-    failed = frame[frame["state"] == "failed"]["reason"].value_counts()
-    lines = [f"{count} failed: {reason}" for reason, count in failed.head(3).items()]
+    failures = islice(result.reader.failures().items(), FAILURES)
+    lines = [f"{count} failed: {reason}" for reason, count in failures]
     infeasible = frame[frame["state"] == "infeasible"]
-    for name in [name for name in frame.columns if name.startswith("violation/")]:
-        least = infeasible[name].min()
+    limits = {constraint.name: constraint.metric for constraint in result.goal.constraints}
+    for column in [column for column in frame.columns if column.startswith("violation/")]:
+        name = column.removeprefix("violation/")
+        least = infeasible[column].min()
         if least > 0:
-            broken = int((infeasible[name] > 0).sum())
+            broken = int((infeasible[column] > 0).sum())
+            nearest = infeasible.iloc[int(np.nanargmin(infeasible[column]))]
+            metric = limits.get(name)
+            has = f"has {nearest[f'metric/{metric}']:.4g}" if metric else f"by {least:.4g}"
             lines.append(
-                f"constraint {name.removeprefix('violation/')}: {broken} of {len(frame)} trials "
-                f"break it, the nearest by {least:.4g}; loosen it or offer other choices"
+                f"constraint {name}: {broken} of {len(frame)} trials break it, the nearest {has}; "
+                f"loosen it or offer other choices"
             )
     return "\n".join(lines) or f"{len(frame)} trials break different constraints"
 
@@ -237,6 +246,7 @@ def summary_of(result: StudyResult) -> dict[str, Any]:
         "trials": result.n_trials,
         **result.counts,
         "given": result.n_given,
+        "failures": result.reader.failures(),
         "ended_by": result.ended_by,
         "search_seconds": result.reader.elapsed_s,
         "front_size": len(result.front),
@@ -248,17 +258,23 @@ def summary_of(result: StudyResult) -> dict[str, Any]:
 
 
 def ending(summary: Mapping[str, Any]) -> str:
-    """How many trials a study has and what ended it; says so when its strategy had no say.
+    """How many trials a study has, why some failed, and what ended it.
 
-    >>> print(ending({"trials": 6, "feasible": 5, "failed": 1, "given": 6, "ended_by": "trials",
-    ...               "search_seconds": 1.23}))
+    Says so when the strategy had no say.
+
+    >>> print(ending({"trials": 6, "feasible": 5, "failed": 1, "failures": {"no banks": 1},
+    ...               "given": 6, "ended_by": "trials", "search_seconds": 1.23}))
     6 trials (5 feasible, 1 failed) in 1.2 s; the budget of trials is spent
+    1 failed: no banks
     note: all 6 were given (baselines, warm start), the strategy proposed none: raise the budget
     """
     states = [s for s in ("feasible", "infeasible", "failed") if summary.get(s)]
     counts = ", ".join(f"{summary[state]} {state}" for state in states) or "none"
     line = f"{summary['trials']} trials ({counts}) in {summary['search_seconds']:.1f} s; "
     line += ENDINGS.get(summary["ended_by"], str(summary["ended_by"]))
+    if summary.get("feasible"):  # else failures are what the study shows
+        for reason, count in islice(summary["failures"].items(), FAILURES):
+            line += f"\n{count} failed: {reason}"
     if 0 < summary["trials"] == summary["given"]:
         line += (
             f"\nnote: all {summary['given']} were given (baselines, warm start), "

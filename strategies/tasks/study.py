@@ -104,6 +104,9 @@ def run(config: DictConfig) -> float | None:
         print(f"note: no trial was added to the {earlier} recorded{hint}", file=sys.stderr)
     if result.ended_by == "interrupted":
         raise KeyboardInterrupt
+    if result.counts.get("failed", 0) == result.n_trials > 0:
+        reason = next(iter(result.reader.failures()))
+        raise UserError(f"every trial failed, most often with: {reason}")
     return None if best is None else float(best.metrics[setup.problem.goal.metrics[0]])
 
 

@@ -96,6 +96,14 @@ class TrialReader:
         rows = self._connection.execute("SELECT state, count(*) FROM trials GROUP BY state")
         return {state: int(count) for state, count in rows}
 
+    def failures(self) -> dict[str, int]:
+        """Reason -> trials that failed for it, the commonest first."""
+        rows = self._connection.execute(
+            "SELECT reason, count(*) FROM trials WHERE state = 'failed' "
+            "GROUP BY reason ORDER BY count(*) DESC, min(number)"
+        )
+        return {str(reason): int(count) for reason, count in rows}
+
     def tags(self) -> list[Mapping[str, str]]:
         """Tags of every trial, in the order of their numbers."""
         rows = self._connection.execute("SELECT tags FROM trials ORDER BY number")

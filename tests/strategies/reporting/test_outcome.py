@@ -18,11 +18,24 @@ from tests.strategies.tuning.test_tuner import tuned
 
 def test_a_study_without_a_feasible_trial_names_the_constraint_and_its_distance() -> None:
     problem = bowl_problem(constraints=["energy_pj <= -1000"])
-    findings = gather(problem.space, problem.evaluator, tuned(problem, 20))
+    result = tuned(problem, 20)
+    findings = gather(problem.space, problem.evaluator, result)
     assert findings.tables == {}
-    text = findings.texts["No feasible trial"]
-    assert "20 of 20 trials break it, the nearest by" in text
-    assert "energy_pj" in text
+    least = result.frame()["metric/energy_pj"].min()
+    assert findings.texts["No feasible trial"] == (
+        f"constraint energy_pj<=-1000: 20 of 20 trials break it, the nearest has {least:.4g}; "
+        "loosen it or offer other choices"
+    )
+
+
+def test_failures_are_told_by_their_commonest_reason() -> None:
+    problem = bowl_problem(evaluator=Bowl(fail_below=4))
+    result = tuned(problem, 40)
+    summary = gather(problem.space, problem.evaluator, result).summary
+    ((reason, count),) = summary["failures"].items()
+    assert count == result.counts["failed"] > 0
+    assert f"\n{count} failed: {reason}" in ending(summary)
+    assert "tile_m is too small" in reason
 
 
 def test_the_best_of_a_front_says_which_baseline_it_is_and_why_it_was_chosen() -> None:

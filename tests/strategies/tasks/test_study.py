@@ -123,6 +123,17 @@ def test_resuming_an_unknown_study_lists_the_known_ones(configure) -> None:
         study.prepare(configure("resume=other"))
 
 
+def test_a_study_in_which_every_trial_fails_is_an_error_that_keeps_its_record(
+    configure, tmp_path
+) -> None:
+    (tmp_path / "cost.py").write_text(
+        "def evaluate(x, kind):\n    raise RuntimeError('no licence')"
+    )
+    with pytest.raises(ValueError, match=r"every trial failed, most often with: .*no licence"):
+        study.run(configure())
+    assert (tmp_path / "out" / "mine" / "trials.sqlite").is_file()
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
