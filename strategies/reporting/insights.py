@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,6 +16,9 @@ from strategies.reporting.figures import PALETTE, SIZE_IN, new_axes
 from strategies.reporting.study_result import StudyResult
 from strategies.reporting.terminal import Rows
 from strategies.tuning.memory import left_out
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 MAX_TRIALS = 2000
 """Trials that importances are estimated from at most, evenly spread."""
@@ -98,24 +102,25 @@ def importance_rows(result: StudyResult) -> Rows:
     free = {name: d for name, d in parameters.items() if not d.single()}
     if len(numbers) < MIN_TRIALS or len(free) < 2:
         return []
-    trials = result.trials(numbers)
+    study = optuna.create_study(directions=["minimize"] * len(result.goal.metrics))
+    for trial in result.trials(numbers):
+        params = trial.params
+        study.add_trial(
+            optuna.create_trial(
+                params={name: params[name] for name in free},
+                distributions=free,
+                values=result.losses[trial.number].tolist(),
+            )
+        )
     shares: dict[str, dict[str, float]] = {}
     for index, metric in enumerate(result.goal.metrics):
-        study = optuna.create_study()
-        study.add_trials(
-            [
-                optuna.create_trial(
-                    params={name: trial.params[name] for name in free},
-                    distributions=free,
-                    value=float(result.losses[trial.number, index]),
-                )
-                for trial in trials
-            ]
-        )
         with warnings.catch_warnings(record=True) as heard:
-            warnings.filterwarnings("always", message=NO_BEST_TENTH)
-            share = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
-        if not heard:
+            warnings.simplefilter("always")
+            one = partial(_loss, index)
+            share = get_param_importances(
+                study, evaluator=PedAnovaImportanceEvaluator(), target=one
+            )
+        if not any(str(warning.message).startswith(NO_BEST_TENTH) for warning in heard):
             shares[metric] = share
     if not shares:
         return []
@@ -124,6 +129,11 @@ def importance_rows(result: StudyResult) -> Rows:
         {"parameter": name, **{m: float(share.get(name, 0.0)) for m, share in shares.items()}}
         for name in order
     ]
+
+
+def _loss(index: int, trial: FrozenTrial) -> float:
+    """One of a trial's losses."""
+    return float(trial.values[index])
 
 
 def stage_rows(result: StudyResult) -> Rows:
