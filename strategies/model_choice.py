@@ -31,6 +31,9 @@ GOAL_METRICS = {
 }
 """Metric of the model that a goal minimises."""
 
+ROUNDING = 1e-12
+"""Relative difference of sums that counts as none."""
+
 SAME = 1e-9
 """Relative gap below which a choice is certified, as of the exact search."""
 
@@ -106,6 +109,16 @@ class Totals:
         return float(np.dot(self.counts, [front.floor[:, 0].min() for front in fronts]))
 
 
+def relative_gap(bound: float, value: float) -> float:
+    """Part of a value that a better one may save; rounding is none.
+
+    >>> relative_gap(3.0, 4.0), relative_gap(1.0 - 1e-15, 1.0)
+    (0.25, 0.0)
+    """
+    gap = 1.0 - bound / value
+    return gap if gap > ROUNDING else 0.0
+
+
 def energy_of(goal: MappingGoal) -> str:
     """The metric of energy that a goal is about."""
     return GOAL_METRICS[MEMORY_ENERGY if goal.minimise == MEMORY_ENERGY else ENERGY]
@@ -131,7 +144,7 @@ def own_best(fronts: Sequence[PartFront], totals: Totals) -> ModelChoice:
     """The best design of every part for itself, of costs of one number."""
     value = float(np.dot(totals.counts, [front.costs[0, 0] for front in fronts]))
     parts = tuple(front.points[0] for front in fronts)
-    return ModelChoice(parts, max(0.0, 1.0 - totals.floor(fronts) / value))
+    return ModelChoice(parts, relative_gap(totals.floor(fronts), value))
 
 
 def without_choice(fronts: Sequence[PartFront]) -> ModelChoice:
@@ -165,7 +178,7 @@ def least_within(goal: MappingGoal, limit: float, totals: Totals) -> Search:
         proven = least.latency_cycles[0] > limit
         return ModelChoice(parts, 0.0 if proven else 1.0, excess)
     bound = float(least.energy_pj[0]) * (1.0 - least.gap)
-    return ModelChoice(parts, max(0.0, 1.0 - bound / float(best.energy_pj[0])))
+    return ModelChoice(parts, relative_gap(bound, float(best.energy_pj[0])))
 
 
 def _within(costs: Sequence[FloatArray], totals: Totals, first: int, limit: float) -> Combination:

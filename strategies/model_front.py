@@ -45,11 +45,12 @@ class ModelFront:
     @property
     def extent(self) -> str:
         """How many points there are, and what may be missing."""
+        points = "1 point" if len(self) == 1 else f"{len(self)} points"
         if not self.complete:
-            return f"{len(self)}, searches of operators were cut"
+            return f"{points}, searches of operators were cut"
         if self.combined.gap:
-            return f"{len(self)}, latencies within {self.combined.gap:.2%}"
-        return f"{len(self)}, complete"
+            return f"{points}, latencies within {self.combined.gap:.2%}"
+        return f"{points}, complete"
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per point, the fastest first; by part the point of its own front it uses."""
@@ -96,7 +97,7 @@ class ModelFront:
         energy = self.combined.energy_pj
         figure, axes = new_axes(TITLE, "latency_s", "energy_pj")
         axes.step(seconds, energy, where="post", color=PALETTE[0], lw=1)
-        axes.scatter(seconds, energy, s=14, color=PALETTE[0], label=f"front ({self.extent})")
+        axes.scatter(seconds, energy, s=14, color=PALETTE[0], label=f"front: {self.extent}")
         best = int((energy * seconds).argmin())
         marks = (
             ("least EDP", seconds[best], energy[best], "D", PALETTE[2]),

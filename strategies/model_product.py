@@ -27,6 +27,7 @@ from strategies.model_choice import (
     Question,
     Search,
     Totals,
+    relative_gap,
     without_choice,
 )
 from strategies.part_search import PartResult
@@ -69,7 +70,7 @@ def least_product(totals: Totals) -> Search:
         price = _next_price(supports, totals.least_cycles())
     best = min(supports, key=lambda each: each.product)
     bound, _ = _lowest(supports, totals.least_cycles())
-    return ModelChoice(best.parts, max(0.0, 1.0 - bound / best.product))
+    return ModelChoice(best.parts, relative_gap(bound, best.product))
 
 
 def _lowest(supports: Sequence[_Support], least_cycles: float) -> tuple[float, float]:

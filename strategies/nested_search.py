@@ -111,7 +111,7 @@ class NestedSearch:
             "the mappings minimise": row["mapping_goal"],
             "in": GOAL_METRICS[parse_goal(str(row["mapping_goal"])).minimise],
             **{name: metrics[f"goal_{name}"] for name in ("value", "bound", "gap")},
-            "points of the model's front": front.extent,
+            "energy-latency front": front.extent,
         }
         tables = {"Certificate of the mappings": [certificate], FRONT_TITLE: front.table()}
         return {

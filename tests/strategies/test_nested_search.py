@@ -248,7 +248,7 @@ def test_explain_certifies_the_choice_and_shows_the_front(nested) -> None:
         "value": total_energy(1, 1, 1),
         "bound": total_energy(1, 1, 1),
         "gap": 0.0,
-        "points of the model's front": "9, complete",  # sums of three of 1, 3, 4
+        "energy-latency front": "9 points, complete",  # sums of three of 1, 3, 4
     }
     rows = explained["tables"]["Energy-latency front of the model"]
     assert [round(10 * row["latency_s"]) for row in rows] == [*range(288, 296), 297]
