@@ -1,12 +1,11 @@
-"""Combine the operators of a model: the best sum of energies and sum of latencies, certified.
+"""Combine the energy-latency fronts of a model's operators: hulls and fronts of the sums.
 
-Given the shared decisions, operators separate but for the objective: energies add, latencies add,
-their product does not. Each operator contributes its energy-latency front. Two exact combinations
-(a third, of a budget, is in `model_budget`):
+Given the shared decisions, operators separate but for the objective: energies add, latencies add.
+Each operator contributes its front. Two exact combinations (a budget's is in `model_budget`):
 
-* the product (EDP): `x * y` is quasi-concave on positive numbers, so over the convex hull of all
-  sums its minimum is at a vertex of the lower hull, and every vertex is the sum of vertices of the
-  operators' hulls for one common price of latency. Merging hull edges by slope lists them all.
+* the lower hull: every vertex of the hull of the sums is the sum of vertices of the operators'
+  hulls for one common price of latency. Merging hull edges by slope lists them all. The least
+  product of the sums is at one of them, because `x * y` is quasi-concave on positive numbers.
 * the front: Minkowski sum of the fronts, dominated sums dropped. Where it grows beyond a limit,
   points closer than a tolerance are merged, and the tolerance is reported as the gap.
 
@@ -94,7 +93,7 @@ def _above(energy: FloatArray, cycles: FloatArray, a: int, b: int, c: int) -> bo
 
 
 def merge_hulls(fronts: Sequence[Front]) -> Combination:
-    """All vertices of the lower hull of the sums; their least product is the optimal EDP.
+    """All vertices of the lower hull of the sums, the fastest first; one has the least product.
 
     Raises:
         ValueError: If an operator has no alternative.
@@ -126,12 +125,6 @@ def _totals(fronts: Sequence[Front], choices: IntArray) -> Combination:
         energy += front.count * front.energy_pj[choices[:, part]]
         cycles += front.count * front.latency_cycles[choices[:, part]]
     return Combination(energy, cycles, choices)
-
-
-def best_product(fronts: Sequence[Front]) -> Combination:
-    """The choice of least (sum of energies) x (sum of latencies), exact; one row."""
-    hull = merge_hulls(fronts)
-    return hull.row(int((hull.energy_pj * hull.latency_cycles).argmin()))
 
 
 def merge_fronts(fronts: Sequence[Front], limit: int = 20_000) -> Combination:
