@@ -272,13 +272,22 @@ def open_tracker(setup: Setup, log: TrialLog) -> MlflowTracker | None:
 
 
 def open_log(setup: Setup) -> TrialLog:
-    """Create the folder and the record, or reopen them; the resolved configuration goes beside."""
+    """Create the folder and the record, or reopen them; the resolved configuration goes beside.
+
+    A resume keeps the configuration but for its budget, which it may change.
+    """
     public = without_passwords(setup.config)
     meta = setup.problem.meta(setup.name, seed_of(setup), public)
-    if setup.resumed:
-        return resume_log(setup.folder / TRIALS_FILE, meta)
-    log = create_log(setup.folder / TRIALS_FILE, meta)
-    OmegaConf.save(OmegaConf.create(public), setup.folder / CONFIG_FILE)
+    file = setup.folder / CONFIG_FILE
+    if not setup.resumed:
+        log = create_log(setup.folder / TRIALS_FILE, meta)
+        OmegaConf.save(OmegaConf.create(public), file)
+        return log
+    log = resume_log(setup.folder / TRIALS_FILE, meta)
+    recorded = OmegaConf.load(file)
+    if OmegaConf.select(recorded, "budget") != public["budget"]:
+        OmegaConf.update(recorded, "budget", public["budget"], merge=False)
+        OmegaConf.save(recorded, file)
     return log
 
 

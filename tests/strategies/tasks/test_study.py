@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from omegaconf import DictConfig
@@ -87,6 +88,9 @@ def test_resuming_goes_on_to_the_new_budget(configure, tmp_path, monkeypatch, ca
     study.run(configure("resume=mine", "budget.trials=33"))
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last["summary"]["trials"] == 33
+    recorded = yaml.safe_load((tmp_path / "out" / "mine" / "config.yaml").read_text())
+    assert recorded["budget"]["trials"] == 33
+    assert recorded["resume"] is None
 
 
 def test_resuming_a_spent_budget_says_so(configure, monkeypatch, capsys) -> None:
