@@ -95,7 +95,7 @@ class SharedFormatStudy:
                 "model": member.model,
                 "tensor": member.name,
                 "density": member.density,
-                "weight": percent(weight / weights.sum()),
+                "weight": f"{weight / weights.sum():.2%}",
                 "format": str(entry["format"]),
                 "regret": percent(float(entry["regret"])),
             }

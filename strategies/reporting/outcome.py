@@ -13,6 +13,7 @@ import numpy as np
 
 from evaluators.evaluation import MODEL_VERSION, FloatArray
 from spaces.space import Space
+from strategies.reporting.ending import FAILURES, ending
 from strategies.reporting.stages import TITLE as STAGES
 from strategies.reporting.stages import funnel_figure
 from strategies.reporting.study_result import StudyResult, Trial
@@ -27,18 +28,6 @@ MAX_PARAMS = 8
 """Parameters shown in a row; designs of more are listed one by one instead."""
 
 FRONT = "Pareto front"
-FAILURES = 3
-"""Reasons of failed trials that are told, the commonest ones."""
-
-ENDINGS = {
-    "trials": "the budget of trials is spent",
-    "seconds": "the budget of seconds is spent",
-    "gap": "the gap asked for is proven",
-    "finished": "the strategy has nothing more to propose",
-    "interrupted": "interrupted",
-}
-"""What ended a study, in words."""
-
 WITHOUT_PLOT = ("hypervolume", "parallel_coordinates")
 """Figures of the study that the report shows as they are; the others it draws to be hovered."""
 
@@ -125,7 +114,7 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
     if best is None:
         texts = {"No feasible trial": no_feasible_text(result)}
         texts |= obstacles(space, evaluator, result)
-        return Findings({}, texts, summary=summary_of(result))
+        return Findings({}, texts, summary=summary_of(space, result))
     if isinstance(evaluator, Remembers):
         known = feasible_trials(result)
         evaluator.remember(space.decode(known.columns), known.evaluation.metrics)
@@ -149,7 +138,7 @@ def gather(space: Space, evaluator: Any, result: StudyResult) -> Findings:
             **explained.get("files", {}),
         },
         breakdown=explained.get("energy_breakdown_pj", {}),
-        summary=summary_of(result),
+        summary=summary_of(space, result),
         heat_maps=survey.get("heat_maps", {}),
         pictures=evaluator.pictures(design) if isinstance(evaluator, Draws) else {},
         figures=survey.get("figures", {}),
@@ -235,7 +224,7 @@ def trial_row(trial: Trial, metrics: Sequence[str]) -> dict[str, Any]:
     return {"trial": trial.number, **chosen, **params}
 
 
-def summary_of(result: StudyResult) -> dict[str, Any]:
+def summary_of(space: Space, result: StudyResult) -> dict[str, Any]:
     """Numbers of the study: trials by state and given, front, hypervolume, best per objective."""
     best: dict[str, float] = {}
     for metric in result.goal.metrics:
@@ -246,6 +235,7 @@ def summary_of(result: StudyResult) -> dict[str, Any]:
         "trials": result.n_trials,
         **result.counts,
         "given": result.n_given,
+        "space_size": space.size,
         "failures": result.reader.failures(),
         "ended_by": result.ended_by,
         "search_seconds": result.reader.elapsed_s,
@@ -255,32 +245,6 @@ def summary_of(result: StudyResult) -> dict[str, Any]:
         "best_trial": None if result.best is None else result.best.number,
         "model_version": MODEL_VERSION,
     }
-
-
-def ending(summary: Mapping[str, Any]) -> str:
-    """How many trials a study has, why some failed, and what ended it.
-
-    Says so when the strategy had no say.
-
-    >>> print(ending({"trials": 6, "feasible": 5, "failed": 1, "failures": {"no banks": 1},
-    ...               "given": 6, "ended_by": "trials", "search_seconds": 1.23}))
-    6 trials (5 feasible, 1 failed) in 1.2 s; the budget of trials is spent
-    1 failed: no banks
-    note: all 6 were given (baselines, warm start), the strategy proposed none: raise the budget
-    """
-    states = [s for s in ("feasible", "infeasible", "failed") if summary.get(s)]
-    counts = ", ".join(f"{summary[state]} {state}" for state in states) or "none"
-    line = f"{summary['trials']} trials ({counts}) in {summary['search_seconds']:.1f} s; "
-    line += ENDINGS.get(summary["ended_by"], str(summary["ended_by"]))
-    if summary.get("feasible"):  # else failures are what the study shows
-        for reason, count in islice(summary["failures"].items(), FAILURES):
-            line += f"\n{count} failed: {reason}"
-    if 0 < summary["trials"] == summary["given"]:
-        line += (
-            f"\nnote: all {summary['given']} were given (baselines, warm start), "
-            "the strategy proposed none: raise the budget"
-        )
-    return line
 
 
 def write_findings(folder: Path, findings: Findings) -> list[Path]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from strategies.pareto import thinned
+from strategies.reporting.ending import ending
 from strategies.reporting.nest_figure import nest_items
-from strategies.reporting.outcome import FRONT, Findings, ending
+from strategies.reporting.outcome import FRONT, Findings
 from strategies.reporting.terminal import Rows, output_console, print_table
 
 FRONT_ROWS = 12

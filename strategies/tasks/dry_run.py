@@ -22,6 +22,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from strategies.objective import Goal
 from strategies.passwords import redacted
+from strategies.reporting.ending import size_text
 from strategies.reporting.study_result import StudyResult
 from strategies.reporting.terminal import Rows
 from strategies.tasks.instantiate import instantiate, make_strategy
@@ -158,7 +159,7 @@ def plan_rows(setup: Setup, rehearsal: Rehearsal) -> Rows:
     expected = expected_seconds(setup, rehearsal)
     counts = ", ".join(f"{count} {state}" for state, count in rehearsal.counts.items())
     facts = {
-        "size of the space": size_text(setup.problem.space.size),
+        "searched": size_text(setup.problem.space.size),
         "parameters": str(len(setup.problem.space.parameters)),
         "objectives": goal_text(setup.problem.goal),
         "strategy": strategy_text(setup.config["strategy"]),
@@ -180,20 +181,6 @@ def expected_text(seconds: float) -> str:
     '12 s, less where trials share work'
     """
     return f"{seconds:.0f} s, less where trials share work"
-
-
-def size_text(size: int | None) -> str:
-    """Number of distinct designs, for people.
-
-    >>> size_text(None), size_text(12960), size_text(3 * 10**400)
-    ('continuous', '12,960', '3.0e+400')
-    """
-    if size is None:
-        return "continuous"
-    if size < 10**9:
-        return f"{size:,}"
-    exponent = len(str(size)) - 1
-    return f"{size // 10 ** (exponent - 1) / 10:.1f}e+{exponent}"
 
 
 def goal_text(goal: Goal) -> str:

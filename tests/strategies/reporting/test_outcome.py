@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from strategies.random_strategy import RandomStrategy
-from strategies.reporting.outcome import best_title, ending, gather
+from strategies.reporting.ending import ending
+from strategies.reporting.outcome import best_title, gather
 from strategies.reporting.printed_outcome import FRONT_ROWS, shown_front
 from strategies.tuning.budget import Budget
 from strategies.tuning.trial_log import in_memory_log

@@ -40,7 +40,7 @@ def test_tracking_is_announced_and_not_touched(tmp_path: Path, capsys) -> None:
 
 def test_size_objectives_strategy_and_budget_are_said(tmp_path: Path, capsys) -> None:
     said = facts(plan(capsys, tmp_path, "strategy=tpe", "seed=3"))
-    assert said["size of the space"] == "20"
+    assert said["searched"] == "space of 20 designs"
     assert said["objectives"] == "minimize energy_pj, minimize latency_cycles"
     assert said["strategy"] == "OptunaStrategy(TPESampler)"
     assert said["seed, workers"] == "3, 1"
