@@ -6,16 +6,17 @@ colour vision. Figures are built without pyplot, so that any thread may draw the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from evaluators.evaluation import FloatArray
-from strategies.pareto import hypervolume_history, non_dominated
+from strategies.pareto import hypervolume_history
 from strategies.reporting.study_result import StudyResult
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
@@ -69,20 +70,40 @@ def new_axes(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 
 def pareto_figure(result: StudyResult) -> Figure:
-    """Every feasible trial in the plane of the first two objectives, and the front."""
-    first, second = result.goal.metrics[:2]
-    x, y = (result.reader.values(f"metric/{metric}") for metric in (first, second))
+    """Every feasible trial in the plane of the first two objectives, and the front.
+
+    Of two objectives the front is a line; of more it is a cloud, coloured by the third.
+    """
+    first, second, *others = result.goal.metrics
+    values = {name: result.reader.values(f"metric/{name}") for name in result.goal.metrics}
+    x, y = values[first], values[second]
     figure, axes = new_axes("Pareto front", first, second)
     shown = _thinned(np.flatnonzero(np.isfinite(result.losses).all(axis=1)))
     axes.scatter(x[shown], y[shown], s=12, color=GREY, alpha=0.5, label="feasible trial")
-    plane = result.front[non_dominated(result.losses[result.front][:, :2])]
-    order = plane[np.argsort(x[plane])]
-    axes.plot(x[order], y[order], "o-", color=PALETTE[0], markersize=5, label="Pareto front")
+    front = result.front[np.argsort(x[result.front])]
+    if others:
+        third = values[others[0]][front]
+        norm = LogNorm() if spans_decades(third) else None
+        cloud = axes.scatter(x[front], y[front], s=26, c=third, norm=norm, label="Pareto front")
+        figure.colorbar(cloud, label=others[0])
+    else:
+        axes.plot(x[front], y[front], "o-", color=PALETTE[0], markersize=5, label="Pareto front")
     if result.best is not None:
         best = result.best.number
         axes.scatter(x[best], y[best], s=130, marker="*", color=PALETTE[5], zorder=3, label="knee")
+    axes.set_xscale("log" if spans_decades(x[shown]) else "linear")
+    axes.set_yscale("log" if spans_decades(y[shown]) else "linear")
     axes.legend(frameon=False)
     return figure
+
+
+def spans_decades(values: FloatArray) -> bool:
+    """Whether values need a logarithmic axis to be told apart.
+
+    >>> spans_decades(np.array([1.0, 40.0])), spans_decades(np.array([1.0, 9.0]))
+    (True, False)
+    """
+    return len(values) > 0 and bool(values.min() > 0 and values.max() / values.min() > 20)
 
 
 def convergence_figure(result: StudyResult) -> Figure:
@@ -99,6 +120,8 @@ def convergence_figure(result: StudyResult) -> Figure:
         axes.step(seen, scale, where="post", color=PALETTE[index % 7], label=objective.metric)
     axes.set_xlim(left=0)
     if axes.lines:
+        drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
+        axes.set_yscale("log" if spans_decades(drawn) else "linear")
         axes.legend(frameon=False)
     return figure
 
@@ -124,7 +147,11 @@ def parallel_coordinates_figure(result: StudyResult) -> Figure:
     batch = result.reader.trials([int(number) for number in np.sort(chosen)])
     order = np.argsort(-losses[np.sort(chosen)])  # the best is drawn last, on top
     metrics = {name: batch.evaluation.metrics[name] for name in result.goal.metrics}
-    scaled = {name: _unit_scale(v) for name, v in {**batch.columns, **metrics}.items()}
+    listed = result.reader.meta.parameters
+    scaled = {
+        name: _unit_scale(v, getattr(listed.get(name), "choices", ()))
+        for name, v in {**batch.columns, **metrics}.items()
+    }
     shown = _telling(
         {name: scaled[name][0] for name in batch.columns}, scaled[result.goal.metrics[0]][0]
     )
@@ -166,10 +193,13 @@ def _telling(columns: Mapping[str, FloatArray], objective: FloatArray) -> list[s
     return [name for name in columns if name in kept]
 
 
-def _unit_scale(values: NDArray[np.generic]) -> tuple[FloatArray, tuple[str, str]]:
-    """Values on 0..1 and the labels of both ends; categories in alphabetical order."""
+def _unit_scale(
+    values: NDArray[np.generic], choices: Sequence[object]
+) -> tuple[FloatArray, tuple[str, str]]:
+    """Values on 0..1 and the labels of both ends; categories in the order of their choices."""
     if values.dtype.kind in "OUSb":
-        names = sorted({str(value) for value in values})
+        present = {str(value) for value in values}
+        names = [str(choice) for choice in choices if str(choice) in present] or sorted(present)
         places = np.array([names.index(str(value)) for value in values], float)
         return places / max(len(names) - 1, 1), (_short(names[0]), _short(names[-1]))
     numbers = values.astype(float)
