@@ -52,6 +52,14 @@ def compiled_inside(function: Function) -> Function:
     return _compile(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
+def inlined(function: Function) -> Function:
+    """Put a function's body into the compiled code that calls it: for small steps of hot loops that
+    take many tables.
+    """
+    body: Function = njit(inline="always")(function)
+    return body
+
+
 def _compile(function: Function, **options: bool) -> Function:
     folder = machine_code_folder(Path(function.__code__.co_filename))
     with _numba_writes_to(folder):

@@ -195,7 +195,8 @@ def placements_at(
     tensors = rows.shape[1]
     masks = np.repeat(np.arange(1 << tensors), np.diff(starts))
     allowed = np.flatnonzero(machine.masks[level, masks])
-    capacity, room = float(machine.capacity[level]), 1 << 18
+    capacity = float(machine.capacity[level])
+    room = 1 << (18 if costs.grows.any() else 13)
     while True:
         out = np.empty((room, 1 + tensors + len(box[0])), dtype=np.int64)
         count = _place(

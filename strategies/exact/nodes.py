@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spaces.compiled import compiled
+from spaces.compiled import compiled, inlined
 
 
 @compiled
@@ -68,7 +68,7 @@ def new_walk(tensors, ranks):  # type: ignore[no-untyped-def]
     )
 
 
-@compiled
+@inlined
 def inside(extent, depth, under, bounds):  # type: ignore[no-untyped-def]
     """Extents that the node at this depth stands around; the first above a run around its trips."""
     if depth == under:
@@ -76,7 +76,7 @@ def inside(extent, depth, under, bounds):  # type: ignore[no-untyped-def]
     return bounds[0] if depth == 0 else extent[depth - 1]
 
 
-@compiled
+@inlined
 def begin_node(walk, order, depth, nodes, under, bounds, relevant):  # type: ignore[no-untyped-def]
     """Open the ranks of the node at this depth and write its smallest tile.
 
@@ -91,7 +91,7 @@ def begin_node(walk, order, depth, nodes, under, bounds, relevant):  # type: ign
     first_extent(open_ranks[depth], at_once[depth], inner, bounds[2], extent[depth])
 
 
-@compiled
+@inlined
 def next_node(walk, depth, under, bounds, grid, t):  # type: ignore[no-untyped-def]
     """Advance the irrelevant ranks of the node at this depth, the tensor's own ones anew; False
     after the last.
@@ -106,7 +106,7 @@ def next_node(walk, depth, under, bounds, grid, t):  # type: ignore[no-untyped-d
     return next_extent(grid.div, open_ranks[depth], inner, outer, extent[depth])
 
 
-@compiled
+@inlined
 def next_growth(walk, depth, under, bounds, grid, larger, t):  # type: ignore[no-untyped-def]
     """Grow the node at this depth in its tensor's own ranks; False after the last.
 

@@ -214,7 +214,8 @@ def promising(problem, leaves, coefficients, fan, setting, archive):  # type: ig
 def least_of_list(problem, outer, mask, base, full, below, run):  # type: ignore[no-untyped-def]
     """Least energy of the outer placements around a base tile [pJ], inf where none fits."""
     grid, machine, orders, starts = problem
-    tables, lists = outer
+    table, lists = outer
+    tables = (table, table)
     slot = list_of(
         grid, tables, machine, orders, starts, mask, base, full, below, run, np.inf, lists
     )
@@ -225,7 +226,7 @@ def least_of_list(problem, outer, mask, base, full, below, run):  # type: ignore
 def join_masks(problem, stores, leaf, shared, setting, instances, work, archive):  # type: ignore[no-untyped-def]
     """Join one innermost placement on one spatial choice with every keep mask of level 1.
 
-    stores = (tables of level 1, its lists) with true and with ideal prices; leaf = (coefficients,
+    stores = (table of level 1, its lists) with true and with ideal prices; leaf = (coefficients,
     keep mask, run); work = (cost, kept, load, base, below, loose, own ports, info).
     """
     grid, machine, orders, starts = problem
@@ -252,7 +253,7 @@ def join_masks(problem, stores, leaf, shared, setting, instances, work, archive)
             rest = least_of_list(problem, stores[1], mask, base, full, loose, near)
             if rest == np.inf or no_better(mode, archive, energy + rest + static_pj * slow, slow):
                 continue
-        tables, lists = stores[0]
+        tables, lists = (stores[0][0], stores[1][0]), stores[0][1]
         most = energy_limit(mode, archive, slow) - energy - static_pj * slow
         slot = list_of(
             grid, tables, machine, orders, starts, mask, base, full, below, run, most, lists

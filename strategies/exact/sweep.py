@@ -19,6 +19,7 @@ from strategies.exact.constraints import stationary_leaves
 from strategies.exact.even_sweep import join_even
 from strategies.exact.fanouts import Fanout
 from strategies.exact.grid import FloatArray, IntArray
+from strategies.exact.growth import growth_of
 from strategies.exact.leaves import (
     Leaves,
     even_placements,
@@ -70,17 +71,11 @@ class Sweep:
     archive: Archive
 
 
-Tables = tuple[OuterTable, OuterTable]
-
-
 class Outer(NamedTuple):
-    """Level 1 under one choice of the fan-out above it: (tables, lists) true and ideal.
+    """Level 1 under one choice of the fan-out above it: (table, lists) true and ideal."""
 
-    The tables are that of the prices themselves and one no higher than those of any growth.
-    """
-
-    true: tuple[Tables, Lists]
-    ideal: tuple[Tables, Lists]
+    true: tuple[OuterTable, Lists]
+    ideal: tuple[OuterTable, Lists]
 
 
 def sweep(task: Sweep) -> FloatArray:
@@ -91,7 +86,7 @@ def sweep(task: Sweep) -> FloatArray:
     middle = MiddleLevel(case) if case.levels == 4 else None
     lists = [new_lists(case.machine.ports, case.tensors, log2) for log2 in _list_sizes(task)]
     for i0 in range(len(outer.used)):
-        tables = _tables(case, outer.shared[i0])
+        tables = _tables(task, outer.shared[i0])
         for each in lists:
             clear_lists(each)
         stores = Outer((tables[0], lists[0]), (tables[1], lists[1]))
@@ -124,15 +119,20 @@ def _outer_fan(case: Case) -> Fanout:
     return Fanout(none, np.ones(1), np.ones((1, case.tensors)), np.ones(shape, dtype=np.int64))
 
 
-def _tables(case: Case, share: FloatArray) -> tuple[Tables, Tables]:
-    """Level 1's tables with true and with ideal prices, see `Outer`."""
-    grid, points, costs, machine = case.grid, case.points, case.costs, case.machine
-    table = outer_table((grid, points, costs, machine), share)
+def _tables(task: Sweep, share: FloatArray) -> tuple[OuterTable, OuterTable]:
+    """Level 1's table with true and with ideal prices."""
+    case = task.case
+    points, costs, machine = case.points, case.costs, case.machine
     if not costs.grows.any():
-        return (table, table), (table, table)
-    ideal = outer_table((grid, points, ideal_costs(costs), machine), share)
-    loose = ideal._replace(read=table.read, write=table.write, bits=table.bits)
-    return (table, loose), (ideal, ideal)
+        table = outer_table(points, costs, machine, growth_of(case.grid, costs, 1), share)
+        return table, table
+    ideal = ideal_costs(costs)
+    none = growth_of(case.grid, ideal, 1)
+    growth = none if task.space.name == "even" else growth_of(case.grid, costs, 1)
+    return (
+        outer_table(points, costs, machine, growth, share),
+        outer_table(points, ideal, machine, none, share),
+    )
 
 
 def _setting(
@@ -164,7 +164,7 @@ def _setting(
         share0=around.share0,
         share2=around.share2,
         gather=float(inner.shared[tag[1], case.machine.output]),
-        least=stores.ideal[0][0].least,
+        least=stores.ideal[0].least,
         floor=case.compulsory[1],
         used=(around.used, used * float(inner.used[tag[1]])),
         computes=case.computes,
@@ -193,7 +193,7 @@ def _sweep_setting(task: Sweep, stores: Outer, tag: tuple[int, int]) -> FloatArr
     problem = (case.grid, case.points, case.costs, case.machine)
     if task.space.name == "even":
         leaves = _allowed(task, even_placements(problem, len(case.orders) - 1, *box))
-        tables = (stores.true[0][0], stores.ideal[0][0], around)
+        tables = (stores.true[0], stores.ideal[0], around)
         return join_even(case, tables, setting, leaves, (task.archive, task.deadline))
     rest = _join(task, stores, setting, *_priced(case, _innermost(task, box), around))
     if task.space.name == "uneven_runs" and case.implicit and case.levels == 3:

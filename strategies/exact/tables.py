@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from spaces.compiled import compiled
-from strategies.exact.grid import FloatArray, Grid, IntArray, Points
-from strategies.exact.growth import growth_of
+from strategies.exact.grid import FloatArray, IntArray, Points
+from strategies.exact.growth import Growth
 from strategies.exact.machine import Machine
 from strategies.exact.prices import Costs
 
@@ -53,15 +53,17 @@ class OuterTable(NamedTuple):
     larger_start: IntArray
 
 
-def outer_table(problem: tuple[Grid, Points, Costs, Machine], share: FloatArray) -> OuterTable:
+def outer_table(
+    points: Points, costs: Costs, machine: Machine, growth: Growth, share: FloatArray
+) -> OuterTable:
     """Price every tile of every tensor at level 1.
 
     Args:
-        problem: The tables.
+        points: Every point of the full grid.
+        costs, machine: The problem.
+        growth: What the tiles may grow to.
         share: Spatial trips between levels 0 and 1 that use one word together, shape (T,).
     """
-    grid, points, costs, machine = problem
-    larger, larger_start = growth_of(grid, costs, 1)
     shape = points.own.shape
     elements, side, fill, spill, fresh = (np.empty(shape) for _ in range(5))
     load = np.zeros((*shape, machine.ports))
@@ -85,8 +87,8 @@ def outer_table(problem: tuple[Grid, Points, Costs, Machine], share: FloatArray)
         own_bits=np.ascontiguousarray(costs.own_bits[:, 1]),
         leaf=np.ascontiguousarray(costs.leaf[:, 1, 0]),
         leaf_bits=np.ascontiguousarray(costs.leaf_bits[:, 1, 0]),
-        larger=larger,
-        larger_start=larger_start,
+        larger=growth[0],
+        larger_start=growth[1],
     )
 
 

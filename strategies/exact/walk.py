@@ -11,6 +11,7 @@ import numpy as np
 from spaces.compiled import compiled
 from strategies.exact.lists import dominated, find_slot, insert_entry, sort_entries
 from strategies.exact.nodes import begin_node, count_nodes, new_walk, next_growth, next_node
+from strategies.exact.tables import OuterTable
 
 
 @compiled
@@ -53,6 +54,30 @@ def node_price(outer, machine, t, index, below, load):  # type: ignore[no-untype
     if machine.read_port[1] >= 0:
         load[machine.read_port[1]] += pull * machine.read_cycles[1] / below[2]
     return cost, outer.elements[t, index] * bits
+
+
+@compiled
+def loosened(true, ideal):  # type: ignore[no-untyped-def]
+    """Prices no higher than those of any growth: ideal ones, but for what the tile inside says."""
+    return OuterTable(
+        true.own,
+        ideal.elements,
+        ideal.side,
+        ideal.side_load,
+        ideal.fill,
+        ideal.spill,
+        ideal.fresh,
+        true.read,
+        true.write,
+        true.bits,
+        ideal.own_write,
+        ideal.own_bits,
+        ideal.least,
+        ideal.leaf,
+        ideal.leaf_bits,
+        ideal.larger,
+        ideal.larger_start,
+    )
 
 
 @compiled
@@ -204,7 +229,8 @@ def fill_list(grid, tables, machine, orders, starts, mask, base, full, below, ru
     if run[0] >= 0 and not widen(grid, base, run[1], full, wide):
         return first
     bounds, grows = (base, wide, full), below[:, 3].max() > 0.0
-    loose = (tables[1], tables[1])
+    loose = loosened(tables[0], tables[1])
+    tables = (tables[0], loose)
     for row in range(starts[mask], starts[mask + 1]):
         nodes, order = count_nodes(orders[row]), (row, orders[row])
         for under in range(1 if run[0] >= 0 else 0, nodes + 1 if run[0] >= 0 else 1):
@@ -212,7 +238,7 @@ def fill_list(grid, tables, machine, orders, starts, mask, base, full, below, ru
                 continue
             where = (order, under, bounds, below)
             ask, take = (first, limit, True), (first, limit, False)
-            if not grows or walk_order(grid, loose, machine, where, scratch, lists, ask):
+            if not grows or walk_order(grid, (loose, loose), machine, where, scratch, lists, ask):
                 walk_order(grid, tables, machine, where, scratch, lists, take)
     sort_entries(lists, first, lists.used[0])
     return first
@@ -245,6 +271,8 @@ def list_of(grid, tables, machine, orders, starts, mask, base, full, below, run,
         lists.used[0] = 0
         lists.used[1] = 0
         slot = find_slot(lists)
+    elif lists.length[slot] >= 0 and below[:, 3].max() == 0.0:
+        limit = np.inf  # many placements share a list where no tensor grows: make it whole
     if lists.length[slot] < 0:
         lists.keys[slot] = key
         lists.used[1] += 1
