@@ -103,7 +103,7 @@ def spans_decades(values: FloatArray) -> bool:
     >>> spans_decades(np.array([1.0, 40.0])), spans_decades(np.array([1.0, 9.0]))
     (True, False)
     """
-    return len(values) > 0 and bool(values.min() > 0 and values.max() / values.min() > 20)
+    return len(values) > 0 and bool(values.min() > 0 and values.max() / values.min() > 10)
 
 
 def convergence_figure(result: StudyResult) -> Figure:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from evaluators.evaluation import MODEL_VERSION
-from strategies.reporting.figures import GREY, PALETTE
-from strategies.reporting.study_result import StudyResult
+from strategies.reporting.figures import GREY, PALETTE, spans_decades
+from strategies.reporting.study_result import StudyResult, Trial
 from strategies.reporting.terminal import Rows, cell_text
 
 MAX_HOVER_POINTS = 3000
@@ -158,7 +158,7 @@ def _html(figure: Any) -> str:
 
 
 def _pareto(result: StudyResult) -> Any:
-    """Trials in the plane of the first two objectives; hovering shows the parameters.
+    """Trials in the plane of the first two objectives; hovering shows all others and parameters.
 
     Two objectives make a line of the front, more of them a cloud.
     """
@@ -166,7 +166,7 @@ def _pareto(result: StudyResult) -> Any:
 
     front_mode = "lines+markers" if len(result.goal.objectives) == 2 else "markers"
 
-    first, second = result.goal.metrics[:2]
+    first, second, *others = result.goal.metrics
     feasible = np.flatnonzero(np.isfinite(result.losses).all(axis=1))
     thin = feasible[:: max(1, len(feasible) // MAX_HOVER_POINTS)]
     figure = go.Figure()
@@ -179,22 +179,24 @@ def _pareto(result: StudyResult) -> Any:
         figure.add_scatter(
             x=[trial.metrics[first] for trial in trials],
             y=[trial.metrics[second] for trial in trials],
-            text=[_hover(trial.number, trial.params) for trial in trials],
+            text=[_hover(trial, others) for trial in trials],
             mode=mode,
             name=name,
             marker={"color": colour, "size": 7},
             hovertemplate=f"%{{text}}<br>{first} %{{x:.5g}}<br>{second} %{{y:.5g}}",
         )
-    figure.update_xaxes(title=first)
-    figure.update_yaxes(title=second)
+    shown = [result.reader.values(f"metric/{name}")[feasible] for name in (first, second)]
+    figure.update_xaxes(title=first, type="log" if spans_decades(shown[0]) else "linear")
+    figure.update_yaxes(title=second, type="log" if spans_decades(shown[1]) else "linear")
     return figure
 
 
-def _hover(number: int, params: Mapping[str, Any]) -> str:
+def _hover(trial: Trial, metrics: Sequence[str]) -> str:
     from html import escape
 
-    lines = [f"{name} = {value}" for name, value in list(params.items())[:12]]
-    return f"trial {number}<br>" + "<br>".join(escape(line) for line in lines)
+    values = {name: f"{trial.metrics[name]:.5g}" for name in metrics}
+    lines = [f"{name} = {value}" for name, value in {**values, **trial.params}.items()]
+    return f"trial {trial.number}<br>" + "<br>".join(escape(line) for line in lines[:12])
 
 
 def _convergence(result: StudyResult) -> Any:
@@ -215,7 +217,9 @@ def _convergence(result: StudyResult) -> Any:
             name=objective.metric,
         )
     figure.update_xaxes(title="trial")
-    figure.update_yaxes(title="best so far / best of the study")
+    drawn = np.concatenate([np.asarray(line.y, float) for line in figure.data])
+    scale = "log" if spans_decades(drawn) else "linear"
+    figure.update_yaxes(title="best so far / best of the study", type=scale)
     return figure
 
 
