@@ -151,6 +151,7 @@ class CostTerms:
 
     Attributes:
         rank_names, rank_sizes: Length R.
+        tensor_names, level_names: Length T and L, for messages.
         relevant: True where a rank indexes a tensor, shape (T, R).
         output: Index of the output tensor.
         home: Level whose energies and ports level 0 of a tensor has: 0, or 1 where the tensor is
@@ -183,6 +184,8 @@ class CostTerms:
 
     rank_names: tuple[str, ...]
     rank_sizes: NDArray[np.int64]
+    tensor_names: tuple[str, ...]
+    level_names: tuple[str, ...]
     relevant: NDArray[np.bool_]
     output: int
     home: NDArray[np.int64]

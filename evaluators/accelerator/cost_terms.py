@@ -46,6 +46,8 @@ def accelerator_cost_terms(accelerator: AcceleratorModel) -> CostTerms:
     return CostTerms(
         rank_names=ranks,
         rank_sizes=np.array([operator.ranks[rank] for rank in ranks], dtype=np.int64),
+        tensor_names=tuple(tensor.name for tensor in tensors),
+        level_names=tuple(level.name for level in levels),
         relevant=operator.relevance,
         output=len(tensors) - 1,
         home=np.where(reserved > 0.0, HOME, 0),

@@ -26,16 +26,17 @@ def describe_exclusion(
     """
     ones = np.zeros(len(case.sizes), dtype=np.int64)
     for level in range(1, case.levels):
+        name, room = terms.level_names[level], float(case.machine.capacity[level])
         masks = np.flatnonzero(case.machine.masks[level])
-        room = float(case.machine.capacity[level])
         if room < 0:
-            return f"capacity of level {level}: what stays there takes {-room:.0f} bits too many"
+            return f"capacity of {name}: what stays there takes {-room:.0f} bits too many"
         if not len(masks):
             broken = np.flatnonzero(terms.must_keep[:, level] & ~terms.may_keep[:, level])
-            return f"level {level} must keep tensors {broken.tolist()} but may not"
+            tensors = ", ".join(terms.tensor_names[t] for t in broken)
+            return f"{name} must keep {tensors} but may not"
         over = _overflow(case, level, ones)
         if over:
-            return f"capacity of level {level}: the smallest tiles it must keep {over}"
+            return f"capacity of {name}: the smallest tiles it must keep {over}"
     last = case.levels - 1
     if minimum_tile is not None:
         extents = np.minimum(minimum_tile, terms.rank_sizes)
@@ -47,14 +48,14 @@ def describe_exclusion(
         )
         over = _overflow(case, last, index)
         if over:
-            return f"minimum_tile: the least tiles that level {last} must keep {over}"
+            return f"minimum_tile: the least tiles that {terms.level_names[last]} must keep {over}"
     if rules is not None and rules.minimum_utilisation > 0.0:
         for level in range(1, case.levels):
             needs = [_overflow(case, level, place) for place in case.fans[level].place]
             if all(needs):
                 return (
-                    f"minimum_utilisation {rules.minimum_utilisation:g}: the tiles of level "
-                    f"{level} that fill the lanes {needs[-1]}"
+                    f"minimum_utilisation {rules.minimum_utilisation:g}: the tiles of "
+                    f"{terms.level_names[level]} that fill the lanes {needs[-1]}"
                 )
     return "the constraints exclude each other: no joint tiling satisfies all of them"
 

@@ -99,7 +99,7 @@ class Search:
         self.calls.append((terms.part, outer, goal))
         rows = [pair for pair in product(outer, inner) if UNUSABLE not in pair]
         if not rows:
-            return Found(Batch([]), False, np.inf, "capacity of level 1 is exceeded by 20%")
+            return Found(Batch([]), False, np.inf, "capacity of RF is exceeded by 20%")
         costs = np.array([terms.part.costs(*row) for row in rows])
         if goal == "pareto":
             return Found(Batch([rows[i] for i in undominated(*costs.T)]), self.certified)
@@ -226,7 +226,7 @@ def test_a_part_without_a_valid_mapping_makes_the_trial_infeasible(nested) -> No
     evaluation = nested.evaluate(designs((UNUSABLE,), (1,)))
     assert evaluation.metrics["energy_pj"][0] == np.inf
     assert evaluation.feasible.tolist() == [False, True]
-    said = "first has no valid mapping: capacity of level 1 is exceeded by 20%"
+    said = "first has no valid mapping: capacity of RF is exceeded by 20%"
     assert nested.obstacle(designs((UNUSABLE,))) == said
     assert nested.obstacle(designs((1,))) == ""
     with pytest.raises(ValueError, match=said):

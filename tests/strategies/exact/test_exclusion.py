@@ -42,8 +42,8 @@ def reason(accelerator: SparseAccelerator, **given: Any) -> str:
 @pytest.mark.parametrize(
     ("changes", "given", "message"),
     [
-        ({"capacity_bits": 12}, {}, "capacity of level 1: the smallest tiles it must keep take 16"),
-        ({}, {"minimum_tile": np.array([1, 8, 1])}, "minimum_tile: the least tiles that level 1"),
+        ({"capacity_bits": 12}, {}, "capacity of RF: the smallest tiles it must keep take 16"),
+        ({}, {"minimum_tile": np.array([1, 8, 1])}, "minimum_tile: the least tiles that RF must"),
     ],
 )
 def test_the_broken_rule_and_the_excess_are_named(
@@ -63,7 +63,6 @@ def test_lanes_that_no_tile_can_fill_are_named() -> None:
         OPERATOR,
         crowded.hardware,
     )
-    assert (
-        "minimum_utilisation 1: the tiles of level 1 that fill the lanes take 128 bits"
-        in reason(crowded, rules=rules)
+    assert "minimum_utilisation 1: the tiles of RF that fill the lanes take 128 bits" in reason(
+        crowded, rules=rules
     )
