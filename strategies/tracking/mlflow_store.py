@@ -127,6 +127,8 @@ def _open_sqlite(uri: str, path: Path) -> MlflowClient:
     from sqlalchemy import event
 
     with FileLock(f"{path}.lock"):
+        if not path.exists():
+            _make_sqlite(path)
         client = MlflowClient(tracking_uri=uri)
         engine = client._tracking_client.store.engine
         if not event.contains(engine, "connect", _tune_sqlite):
@@ -134,6 +136,21 @@ def _open_sqlite(uri: str, path: Path) -> MlflowClient:
             engine.dispose()  # connections made so far are not tuned
         client.search_experiments(max_results=1)
     return client
+
+
+def _make_sqlite(path: Path) -> None:
+    """Make the tables in a file beside the store's: a process killed meanwhile leaves no half of
+    them behind, which no later one could complete.
+    """
+    from mlflow import MlflowClient
+
+    fresh = path.with_name(f"{path.name}.new")
+    for left in (fresh, Path(f"{fresh}-journal")):
+        left.unlink(missing_ok=True)
+    client = MlflowClient(tracking_uri=f"sqlite:///{fresh}")
+    client.search_experiments(max_results=1)
+    client._tracking_client.store.engine.dispose()
+    fresh.replace(path)
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -300,3 +301,12 @@ def test_names_are_those_mlflow_accepts() -> None:
     assert plain_name("latency_cycles<=1e+06") == "latency_cycles at most 1e06"
     assert plain_name("odd[name]%") == "odd_name__"
     assert streamed_quota(500, None) == 400
+
+
+def test_tables_half_made_by_a_killed_process_are_made_again(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "mlflow.db.new") as half:
+        half.execute("CREATE TABLE _alembic_tmp_tags (key VARCHAR(250))")
+    half.close()
+    client = open_store(f"sqlite:///{tmp_path}/mlflow.db")
+    assert [e.name for e in client.search_experiments()] == ["Default"]
+    assert not list(tmp_path.glob("mlflow.db.new*"))
