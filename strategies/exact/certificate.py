@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from math import comb, factorial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -168,6 +167,6 @@ def certificate_text(statement: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_certificate(path: Path, statement: dict[str, Any]) -> None:
-    """Write a certificate as indented JSON."""
-    path.write_text(json.dumps(statement, indent=1) + "\n")
+def certificate_json(statement: dict[str, Any]) -> str:
+    """The text of a certificate's file."""
+    return json.dumps(statement, indent=1) + "\n"

@@ -12,6 +12,7 @@ import numpy as np
 
 from spaces.compiled import compiled
 from strategies.exact.archive import no_better, store
+from strategies.exact.nodes import next_extent
 from strategies.exact.scan import linear, spread_tile
 from strategies.exact.walk import node_price
 
@@ -50,18 +51,6 @@ def stays(grid, implicit, base, tile, full, block, outer_rank, inner_rank, out):
             out[t, 1] /= grid.size[inner_rank, base[inner_rank]]
             if block == 1 and outer_rank == inner_rank:
                 out[t, 1] *= above
-
-
-@compiled
-def next_tile(div, base, full, tile):  # type: ignore[no-untyped-def]
-    """Advance to the next tile that `base` divides and that divides `full`; False at the end."""
-    for r in range(base.shape[0]):
-        for larger in range(tile[r] + 1, full[r] + 1):
-            if div[r, larger, base[r]] >= 0 and div[r, full[r], larger] >= 0:
-                tile[r] = larger
-                return True
-        tile[r] = base[r]
-    return False
 
 
 @compiled
@@ -205,7 +194,7 @@ def search_pair(problem, outer, part, leaf, spatial, setting, floors, work, arch
     base, below, info = work
     scratch, tile = np.zeros(machine.ports), base.copy()
     below[:, 0] = own
-    more = True
+    every_rank, more = np.ones(tile.shape[0], dtype=np.bool_), True
     while more:
         floor = floors[tile_index(grid, tile, -1, 0)]
         if (
@@ -219,7 +208,7 @@ def search_pair(problem, outer, part, leaf, spatial, setting, floors, work, arch
                     grid, outer, machine, setting, part, shared, below,
                     (base, tile, implicit, instances), cycles, archive, info,
                 )  # fmt: skip
-        more = next_tile(grid.div, base, setting.full, tile)
+        more = next_extent(grid.div, every_rank, base, setting.full, tile)
 
 
 @compiled

@@ -5,7 +5,6 @@ Nothing is written before everything has been built: a mistake in the configurat
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -122,7 +121,7 @@ def publish(
     strategy: Strategy | None = None,
 ) -> None:
     """Write the artifacts of a study, hand them to the tracker, and show what was found."""
-    from strategies.exact.certificate import certificate_text
+    from strategies.exact.certificate import certificate_json, certificate_text
     from strategies.reporting.foreign_results import with_foreign
     from strategies.reporting.outcome import gather, write_outcome
     from strategies.reporting.printed_outcome import print_json, print_outcome
@@ -139,7 +138,7 @@ def publish(
         findings = replace(
             findings,
             texts={**findings.texts, "Certificate": certificate_text(statement)},
-            files={**findings.files, CERTIFICATE: json.dumps(statement, indent=1)},
+            files={**findings.files, CERTIFICATE: certificate_json(statement)},
         )
     free_memory()
     write_outcome(folder, findings, result, command_line())

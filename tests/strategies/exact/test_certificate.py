@@ -22,7 +22,7 @@ from spaces.formats.format_grammar import parse_format
 from spaces.hardware_config import build_hardware
 from spaces.sparsity.sparsity import DensitySpec
 from spaces.workloads.workload import matmul
-from strategies.exact.certificate import certificate, write_certificate
+from strategies.exact.certificate import certificate, certificate_json
 from strategies.exact.exact_search import exact_search
 from strategies.tasks import study
 from strategies.tasks.notebook import compose
@@ -58,7 +58,7 @@ def written(folder: Path, part: SparseAccelerator, **given: Any) -> Statement:
     any_mapping = found.mapping or exact_search(terms, "edp").mapping
     assert any_mapping is not None
     problem = problem_of(part, terms, any_mapping)
-    write_certificate(folder / "c.json", certificate(terms, found, mapspace, problem))
+    (folder / "c.json").write_text(certificate_json(certificate(terms, found, mapspace, problem)))
     read: Statement = json.loads((folder / "c.json").read_text())
     return read
 
